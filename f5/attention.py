@@ -1,0 +1,42 @@
+"""Bidirectional attention over rows of different length, in the form each platform is fastest at."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def attention(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
+    """softmax(q kᵀ / √d) v over the first `lengths` keys of each row.
+
+    q, k, v: [b, n, h, d]; lengths: int32 [b], each at least 1. Returns [b, n, h, d]; queries beyond a row's length
+    get finite values that mean nothing.
+    """
+    if jax.default_backend() == "cpu":
+        return _attention_by_head(q, k, v, lengths)
+    if q.dtype == jnp.bfloat16 and jax.default_backend() == "gpu":
+        return jax.nn.dot_product_attention(
+            q, k, v, query_seq_lengths=lengths, key_value_seq_lengths=lengths, implementation="cudnn"
+        )
+    mask = jnp.arange(k.shape[1])[None, None, None, :] < lengths[:, None, None, None]
+    return jax.nn.dot_product_attention(q, k, v, mask=mask)
+
+
+def _attention_by_head(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
+    """One head of one row at a time: the scores stay in cache, which XLA's batched form on the CPU does not manage."""
+    b, n, h, d = q.shape
+    bias = jnp.where(jnp.arange(n)[None, :] < lengths[:, None], 0.0, -jnp.inf).astype(jnp.float32)  # [b, n]
+
+    def one_head(inputs: tuple[jax.Array, jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        q1, k1, v1, bias1 = inputs  # [n, d] × 3, [n]
+        scores = (q1 @ k1.T).astype(jnp.float32) + bias1[None, :]
+        weights = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
+        total = jnp.sum(weights, axis=-1, keepdims=True)
+        return (weights.astype(v1.dtype) @ v1) / total.astype(v1.dtype)
+
+    def heads_first(x: jax.Array) -> jax.Array:
+        return x.transpose(0, 2, 1, 3).reshape(b * h, n, d)
+
+    out = lax.map(one_head, (heads_first(q * d**-0.5), heads_first(k), heads_first(v), jnp.repeat(bias, h, axis=0)))
+    return out.reshape(b, h, n, d).transpose(0, 2, 1, 3)
