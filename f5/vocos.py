@@ -1,0 +1,333 @@
+"""Vocos, the vocoder that turns log-mel frames into 24 kHz samples.
+
+Siuzdak 2023, "Vocos: Closing the gap between time-domain and Fourier-based neural vocoders for high-quality audio
+synthesis" (arXiv:2306.00814); numerically equal to `VocosBackbone` + `ISTFTHead` of the PyPI package `vocos` 0.1.0.
+
+Shapes: b batch, n frames, d channels, r = n_fft // hop frames that overlap at one sample.
+
+A clip can be decoded whole (`Vocos.decode`) or in blocks (`Vocos.decode_block`). A block needs `context_left` frames
+before it and `context_right` after it; with those its samples equal the whole clip's, whatever the block's size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import yaml
+from flax import nnx
+from flax.typing import Dtype
+
+KERNEL_SIZE = 7
+LAYER_NORM_EPSILON = 1e-6
+MAX_MAGNITUDE = 1e2  # the official head clips exp(log magnitude) here
+SMALLEST_ENVELOPE = 1e-11  # below it no analysis frame covers the sample
+
+
+@dataclass(frozen=True)
+class VocosConfig:
+    """Sizes of a Vocos model; the defaults are those of `charactr/vocos-mel-24khz`.
+
+    `hop` and `n_fft` are in samples; `n_fft` is also the window's length. `padding` says which samples the inverse
+    STFT keeps: "center" (n - 1) * hop of them, as `torch.istft(center=True)`; "same" n * hop.
+    """
+
+    input_channels: int = 100
+    dim: int = 512
+    intermediate_dim: int = 1536
+    num_layers: int = 8
+    layer_scale_init: float | None = None  # None: 1 / num_layers
+    n_fft: int = 1024
+    hop: int = 256
+    padding: Literal["center", "same"] = "center"
+    sample_rate: int = 24_000
+
+    def __post_init__(self) -> None:
+        for name in ("input_channels", "dim", "intermediate_dim", "num_layers", "n_fft", "hop", "sample_rate"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"vocos {name} must be a whole number of at least 1, got {value!r}")
+        if self.padding not in ("center", "same"):
+            raise ValueError(f"vocos padding must be 'center' or 'same', got {self.padding!r}")
+        if self.n_fft % (2 * self.hop):
+            raise ValueError(f"vocos n_fft must be an even multiple of hop, got n_fft={self.n_fft} and hop={self.hop}")
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> VocosConfig:
+        """Reads the `config.yaml` that lies next to official Vocos weights.
+
+        Raises ValueError where the file asks for a part other than MelSpectrogramFeatures, VocosBackbone and
+        ISTFTHead, lacks a value, has an unknown one, or where its three parts disagree.
+        """
+        with open(path, encoding="utf-8") as file:
+            try:
+                document = yaml.safe_load(file)
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
+                raise ValueError(f"{path} is not a YAML file: {error}") from error
+        mel = _section(path, document, "feature_extractor", "vocos.feature_extractors.MelSpectrogramFeatures")
+        backbone = _section(path, document, "backbone", "vocos.models.VocosBackbone")
+        head = _section(path, document, "head", "vocos.heads.ISTFTHead")
+
+        mel_defaults = {"sample_rate": 24_000, "n_fft": 1024, "hop_length": 256, "n_mels": 100, "padding": "center"}
+        mel = _values(path, "feature_extractor", mel, required=(), optional=mel_defaults)
+        backbone = _values(
+            path,
+            "backbone",
+            backbone,
+            required=("input_channels", "dim", "intermediate_dim", "num_layers"),
+            optional={"layer_scale_init_value": None, "adanorm_num_embeddings": None},
+        )
+        head = _values(path, "head", head, required=("dim", "n_fft", "hop_length"), optional={"padding": "same"})
+        if backbone["adanorm_num_embeddings"] is not None:
+            raise ValueError(f"{path}: backbone.adanorm_num_embeddings is set; only unconditional Vocos is supported")
+        for left, right in (
+            (("feature_extractor.n_mels", mel["n_mels"]), ("backbone.input_channels", backbone["input_channels"])),
+            (("feature_extractor.hop_length", mel["hop_length"]), ("head.hop_length", head["hop_length"])),
+            (("backbone.dim", backbone["dim"]), ("head.dim", head["dim"])),
+        ):
+            if left[1] != right[1]:
+                raise ValueError(f"{path}: {left[0]}={left[1]} and {right[0]}={right[1]} must be equal")
+        return cls(
+            input_channels=backbone["input_channels"],
+            dim=backbone["dim"],
+            intermediate_dim=backbone["intermediate_dim"],
+            num_layers=backbone["num_layers"],
+            layer_scale_init=backbone["layer_scale_init_value"] or None,  # the official class reads 0 as "not given"
+            n_fft=head["n_fft"],
+            hop=head["hop_length"],
+            padding=head["padding"],
+            sample_rate=mel["sample_rate"],
+        )
+
+
+def _section(path: str | Path, document: Any, name: str, class_path: str) -> dict[str, Any]:
+    section = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(section, dict):
+        raise ValueError(f"{path} has no section {name!r}; expected the config.yaml of a Vocos model")
+    if section.get("class_path") != class_path:
+        raise ValueError(f"{path}: {name}.class_path is {section.get('class_path')!r}; only {class_path} is supported")
+    values = section.get("init_args", {})
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: {name}.init_args must be a mapping, got {type(values).__name__}")
+    return values
+
+
+def _values(
+    path: str | Path, section: str, values: dict[str, Any], *, required: tuple[str, ...], optional: dict[str, Any]
+) -> dict[str, Any]:
+    missing = [name for name in required if name not in values]
+    unknown = sorted(set(values) - set(required) - set(optional))
+    if missing or unknown:
+        raise ValueError(
+            f"{path}: {section}.init_args lacks {missing or 'nothing'}, has unknown {unknown or 'nothing'}"
+        )
+    return {**optional, **values}
+
+
+class DepthwiseConv(nnx.Module):
+    """Zero-padded 7-tap convolution of each channel on its own, [b, n, d] -> [b, n, d]. `kernel` is [7, d]."""
+
+    def __init__(self, dim: int, *, rngs: nnx.Rngs, param_dtype: Dtype) -> None:
+        self.kernel = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (KERNEL_SIZE, dim), param_dtype))
+        self.bias = nnx.Param(jnp.zeros((dim,), param_dtype))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        # Shifted multiplies fuse into one pass; XLA's grouped convolution on the CPU is fifty times slower.
+        n = x.shape[1]
+        padded = jnp.pad(x, ((0, 0), (KERNEL_SIZE // 2, KERNEL_SIZE // 2), (0, 0)))
+        kernel = self.kernel[...]
+        taps = [padded[:, tap : tap + n] * kernel[tap] for tap in range(KERNEL_SIZE)]
+        return sum(taps[1:], taps[0]) + self.bias[...]
+
+
+class FrameConv(nnx.Module):
+    """Zero-padded 7-tap convolution over all channels, [b, n, d] -> [b, n, out]. `kernel` is [7, d, out]."""
+
+    def __init__(self, dim: int, out: int, *, rngs: nnx.Rngs, param_dtype: Dtype) -> None:
+        self.kernel = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (KERNEL_SIZE, dim, out), param_dtype))
+        self.bias = nnx.Param(jnp.zeros((out,), param_dtype))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        n = x.shape[1]
+        padded = jnp.pad(x, ((0, 0), (KERNEL_SIZE // 2, KERNEL_SIZE // 2), (0, 0)))
+        taps = jnp.concatenate([padded[:, tap : tap + n] for tap in range(KERNEL_SIZE)], axis=-1)  # [b, n, 7 d]
+        kernel = self.kernel[...]
+        return taps @ kernel.reshape(-1, kernel.shape[-1]) + self.bias[...]
+
+
+class ConvNeXtBlock(nnx.Module):
+    """Depthwise convolution, norm and a two-layer perceptron, scaled per channel and added: [b, n, d] -> [b, n, d]."""
+
+    def __init__(self, config: VocosConfig, *, rngs: nnx.Rngs, param_dtype: Dtype) -> None:
+        dim, inner = config.dim, config.intermediate_dim
+        init = nnx.initializers.normal(0.02)
+        self.dwconv = DepthwiseConv(dim, rngs=rngs, param_dtype=param_dtype)
+        self.norm = _layer_norm(dim, rngs=rngs, param_dtype=param_dtype)
+        self.pwconv1 = nnx.Linear(dim, inner, kernel_init=init, rngs=rngs, param_dtype=param_dtype)
+        self.pwconv2 = nnx.Linear(inner, dim, kernel_init=init, rngs=rngs, param_dtype=param_dtype)
+        self.gamma = nnx.Param(jnp.full((dim,), config.layer_scale_init or 1 / config.num_layers, param_dtype))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        hidden = self.pwconv1(self.norm(self.dwconv(x)))
+        return x + self.gamma[...] * self.pwconv2(jax.nn.gelu(hidden, approximate=False))
+
+
+def _layer_norm(dim: int, *, rngs: nnx.Rngs, param_dtype: Dtype) -> nnx.LayerNorm:
+    # The fast variance, E[x^2] - E[x]^2, loses the digits that parity with PyTorch asks for.
+    return nnx.LayerNorm(dim, epsilon=LAYER_NORM_EPSILON, use_fast_variance=False, rngs=rngs, param_dtype=param_dtype)
+
+
+class Vocos(nnx.Module):
+    """The vocoder. `blocks` holds every ConvNeXt block's parameters with a leading depth axis and is run by a scan.
+
+    Parameters are of `param_dtype` and the backbone computes in it; spectrum and samples are float32.
+    """
+
+    def __init__(self, config: VocosConfig, *, rngs: nnx.Rngs, param_dtype: Dtype = jnp.float32) -> None:
+        self.config = config
+        self.embed = FrameConv(config.input_channels, config.dim, rngs=rngs, param_dtype=param_dtype)
+        self.norm = _layer_norm(config.dim, rngs=rngs, param_dtype=param_dtype)
+        self.blocks = nnx.vmap(
+            lambda rngs: ConvNeXtBlock(config, rngs=rngs, param_dtype=param_dtype), in_axes=0, out_axes=0
+        )(rngs.fork(split=config.num_layers))
+        self.final_norm = _layer_norm(config.dim, rngs=rngs, param_dtype=param_dtype)
+        bound = config.dim**-0.5  # torch.nn.Linear's own initialisation, which the official head keeps
+        self.out = nnx.Linear(
+            config.dim,
+            config.n_fft + 2,
+            kernel_init=nnx.initializers.uniform(2 * bound),
+            rngs=rngs,
+            param_dtype=param_dtype,
+        )
+        self.out.kernel[...] = self.out.kernel[...] - jnp.asarray(bound, param_dtype)
+
+    @property
+    def _receptive_radius(self) -> int:
+        """Frames to either side that one frame of the backbone's output depends on."""
+        return (KERNEL_SIZE // 2) * (self.config.num_layers + 1)
+
+    @property
+    def _istft_left(self) -> int:
+        """Earlier frames whose windows reach into a frame's own samples."""
+        return (self.config.n_fft - 1 - self._trim) // self.config.hop
+
+    @property
+    def _istft_right(self) -> int:
+        """Later frames whose windows reach into a frame's own samples."""
+        return (self._trim + self.config.hop - 1) // self.config.hop
+
+    @property
+    def _trim(self) -> int:
+        """Samples of the overlap-add dropped at the clip's start."""
+        config = self.config
+        return config.n_fft // 2 if config.padding == "center" else (config.n_fft - config.hop) // 2
+
+    @property
+    def context_left(self) -> int:
+        """Frames before a block that `decode_block` needs: 28 for 8 layers, "center"."""
+        return self._receptive_radius + self._istft_left
+
+    @property
+    def context_right(self) -> int:
+        """Frames after a block that `decode_block` needs: 29 for 8 layers, "center"."""
+        return self._receptive_radius + self._istft_right
+
+    def decode(self, mel: jax.Array) -> jax.Array:
+        """Decodes whole clips.
+
+        mel: [b, n, input_channels] log-mel frames. Returns float32 samples, [b, (n - 1) * hop] for "center" padding
+        and [b, n * hop] for "same".
+        """
+        n = mel.shape[1]
+        count = (n - 1 if self.config.padding == "center" else n) * self.config.hop
+        frames = self._analysis_frames(self._backbone(mel, valid=None))
+        return self._overlap_add(frames, jnp.ones((1, n), bool), self._trim, count)
+
+    def decode_block(self, window: jax.Array, first: jax.Array | int, frames: jax.Array | int) -> jax.Array:
+        """Decodes the middle of a window of frames; equal to the same samples of `decode` over the whole clip.
+
+        window: [b, context_left + block + context_right, input_channels] log-mel frames; what it holds for positions
+            outside the clip does not matter, so long as it is finite.
+        first: the clip's frame number at the window's frame 0, int32, scalar or [b]; negative near the clip's start.
+        frames: the clip's length in frames, int32, scalar or [b].
+
+        Returns float32 samples [b, block * hop], those of the clip's frames first + context_left and on. Samples past
+        the clip's end (the whole of the last frame, for "center") are zero. `first` and `frames` may be traced: one
+        compiled program serves every block of every clip.
+        """
+        width = window.shape[1]
+        block = width - self.context_left - self.context_right
+        if block < 1:
+            raise ValueError(
+                f"window has {width} frames; context_left={self.context_left} and context_right={self.context_right} "
+                "leave no frame to decode"
+            )
+        first = jnp.atleast_1d(jnp.asarray(first, jnp.int32))
+        frames = jnp.atleast_1d(jnp.asarray(frames, jnp.int32))
+        index = first[:, None] + jnp.arange(width)
+        valid = (index >= 0) & (index < frames[:, None])  # [b or 1, width]
+
+        radius = self._receptive_radius
+        hidden = self._backbone(window, valid)[:, radius : width - radius]
+        samples = self._overlap_add(
+            self._analysis_frames(hidden),
+            valid[:, radius : width - radius],
+            self._istft_left * self.config.hop + self._trim,
+            block * self.config.hop,
+        )
+        last = frames - 1 if self.config.padding == "center" else frames
+        inside = index[:, self.context_left : self.context_left + block] < last[:, None]
+        return jnp.where(jnp.repeat(inside, self.config.hop, axis=1), samples, 0.0)
+
+    def _backbone(self, mel: jax.Array, valid: jax.Array | None) -> jax.Array:
+        """[b, n, input_channels] -> [b, n, d]. Where `valid` [b, n] is false every convolution sees zeros, which is
+        what its padding shows it beyond the ends of a whole clip."""
+
+        def clip(x: jax.Array) -> jax.Array:
+            return x if valid is None else jnp.where(valid[..., None], x, 0)
+
+        graph, parameters = nnx.split(self.blocks)
+
+        def block(x: jax.Array, layer: nnx.State[Any, Any]) -> tuple[jax.Array, None]:
+            return clip(nnx.merge(graph, layer)(x)), None
+
+        x = self.embed(clip(mel.astype(self.embed.kernel.dtype)))
+        x, _ = jax.lax.scan(block, clip(self.norm(x)), parameters)
+        return cast(jax.Array, self.final_norm(x))
+
+    def _analysis_frames(self, hidden: jax.Array) -> jax.Array:
+        """[b, n, d] -> windowed time-domain frames [b, n, n_fft], float32."""
+        log_magnitude, phase = jnp.split(self.out(hidden).astype(jnp.float32), 2, axis=-1)
+        magnitude = jnp.minimum(jnp.exp(log_magnitude), MAX_MAGNITUDE)
+        # A real signal's first and last bins are real. FFT libraries differ in what they make of an imaginary part.
+        edge = np.ones(self.config.n_fft // 2 + 1, np.float32)
+        edge[[0, -1]] = 0
+        spectrum = jax.lax.complex(magnitude * jnp.cos(phase), magnitude * jnp.sin(phase) * edge)
+        return jnp.fft.irfft(spectrum, self.config.n_fft, axis=-1) * self._window()
+
+    def _overlap_add(self, frames: jax.Array, valid: jax.Array, start: int, count: int) -> jax.Array:
+        """Sums windowed frames [b, n, n_fft] a hop apart, leaving out those not `valid` [b or 1, n], divides by the
+        squared windows that were there, and returns `count` samples from `start` on, [b, count]."""
+        envelope = jnp.where(valid[..., None], jnp.square(self._window()), 0.0)
+        total = self._sum_hops(jnp.where(valid[..., None], frames, 0.0))[:, start : start + count]
+        weight = self._sum_hops(envelope)[:, start : start + count]
+        # Guarded inside the division too: a zero there would turn gradients into NaN.
+        covered = weight > SMALLEST_ENVELOPE
+        return jnp.where(covered, total / jnp.where(covered, weight, 1.0), 0.0)
+
+    def _sum_hops(self, frames: jax.Array) -> jax.Array:
+        """[b, n, n_fft] -> [b, (n + r - 1) * hop]: part q of a frame falls q hops after the frame's start."""
+        hop, overlap = self.config.hop, self.config.n_fft // self.config.hop
+        batch, n, _ = frames.shape
+        parts = frames.reshape(batch, n, overlap, hop)
+        shifted = [jnp.pad(parts[:, :, q], ((0, 0), (q, overlap - 1 - q), (0, 0))) for q in range(overlap)]
+        return sum(shifted[1:], shifted[0]).reshape(batch, -1)
+
+    def _window(self) -> np.ndarray:
+        """Periodic Hann window, float32 [n_fft]."""
+        n_fft = self.config.n_fft
+        return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)).astype(np.float32)
