@@ -13,17 +13,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import yaml
 from flax import nnx
-from flax.typing import Dtype
 
-KERNEL_SIZE = 7
-LAYER_NORM_EPSILON = 1e-6
+from f5.layers import DepthwiseConv, Linear, layer_norm, shifted
+
+TAPS = 7  # of every convolution
 MAX_MAGNITUDE = 1e2  # the official head clips exp(log magnitude) here
 SMALLEST_ENVELOPE = 1e-11  # below it no analysis frame covers the sample
 
@@ -128,87 +128,48 @@ def _values(
     return {**optional, **values}
 
 
-class DepthwiseConv(nnx.Module):
-    """Zero-padded 7-tap convolution of each channel on its own, [b, n, d] -> [b, n, d]. `kernel` is [7, d]."""
-
-    def __init__(self, dim: int, *, rngs: nnx.Rngs, param_dtype: Dtype) -> None:
-        self.kernel = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (KERNEL_SIZE, dim), param_dtype))
-        self.bias = nnx.Param(jnp.zeros((dim,), param_dtype))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        # Shifted multiplies fuse into one pass; XLA's grouped convolution on the CPU is fifty times slower.
-        n = x.shape[1]
-        padded = jnp.pad(x, ((0, 0), (KERNEL_SIZE // 2, KERNEL_SIZE // 2), (0, 0)))
-        kernel = self.kernel[...]
-        taps = [padded[:, tap : tap + n] * kernel[tap] for tap in range(KERNEL_SIZE)]
-        return sum(taps[1:], taps[0]) + self.bias[...]
-
-
-class FrameConv(nnx.Module):
-    """Zero-padded 7-tap convolution over all channels, [b, n, d] -> [b, n, out]. `kernel` is [7, d, out]."""
-
-    def __init__(self, dim: int, out: int, *, rngs: nnx.Rngs, param_dtype: Dtype) -> None:
-        self.kernel = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (KERNEL_SIZE, dim, out), param_dtype))
-        self.bias = nnx.Param(jnp.zeros((out,), param_dtype))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        n = x.shape[1]
-        padded = jnp.pad(x, ((0, 0), (KERNEL_SIZE // 2, KERNEL_SIZE // 2), (0, 0)))
-        taps = jnp.concatenate([padded[:, tap : tap + n] for tap in range(KERNEL_SIZE)], axis=-1)  # [b, n, 7 d]
-        kernel = self.kernel[...]
-        return taps @ kernel.reshape(-1, kernel.shape[-1]) + self.bias[...]
-
-
 class ConvNeXtBlock(nnx.Module):
     """Depthwise convolution, norm and a two-layer perceptron, scaled per channel and added: [b, n, d] -> [b, n, d]."""
 
-    def __init__(self, config: VocosConfig, *, rngs: nnx.Rngs, param_dtype: Dtype) -> None:
-        dim, inner = config.dim, config.intermediate_dim
-        init = nnx.initializers.normal(0.02)
-        self.dwconv = DepthwiseConv(dim, rngs=rngs, param_dtype=param_dtype)
-        self.norm = _layer_norm(dim, rngs=rngs, param_dtype=param_dtype)
-        self.pwconv1 = nnx.Linear(dim, inner, kernel_init=init, rngs=rngs, param_dtype=param_dtype)
-        self.pwconv2 = nnx.Linear(inner, dim, kernel_init=init, rngs=rngs, param_dtype=param_dtype)
-        self.gamma = nnx.Param(jnp.full((dim,), config.layer_scale_init or 1 / config.num_layers, param_dtype))
+    def __init__(self, config: VocosConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype) -> None:
+        dim = config.dim
+        self.dwconv = DepthwiseConv(dim, TAPS, rngs=rngs, dtype=dtype)
+        self.norm_scale = nnx.Param(jnp.ones((dim,), dtype))
+        self.norm_shift = nnx.Param(jnp.zeros((dim,), dtype))
+        self.pwconv1 = Linear(dim, config.intermediate_dim, rngs=rngs, dtype=dtype)
+        self.pwconv2 = Linear(config.intermediate_dim, dim, rngs=rngs, dtype=dtype)
+        self.gamma = nnx.Param(jnp.full((dim,), config.layer_scale_init or 1 / config.num_layers, dtype))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        hidden = self.pwconv1(self.norm(self.dwconv(x)))
-        return x + self.gamma[...] * self.pwconv2(jax.nn.gelu(hidden, approximate=False))
-
-
-def _layer_norm(dim: int, *, rngs: nnx.Rngs, param_dtype: Dtype) -> nnx.LayerNorm:
-    # The fast variance, E[x^2] - E[x]^2, loses the digits that parity with PyTorch asks for.
-    return nnx.LayerNorm(dim, epsilon=LAYER_NORM_EPSILON, use_fast_variance=False, rngs=rngs, param_dtype=param_dtype)
+        hidden = layer_norm(self.dwconv(x)) * self.norm_scale[...] + self.norm_shift[...]
+        hidden = self.pwconv2(jax.nn.gelu(self.pwconv1(hidden), approximate=False))
+        return x + self.gamma[...] * hidden
 
 
 class Vocos(nnx.Module):
     """The vocoder. `blocks` holds every ConvNeXt block's parameters with a leading depth axis and is run by a scan.
 
+    `embed` is the first convolution, unrolled: its `w` [7 * input_channels, d] leads with the tap.
     Parameters are of `param_dtype` and the backbone computes in it; spectrum and samples are float32.
     """
 
-    def __init__(self, config: VocosConfig, *, rngs: nnx.Rngs, param_dtype: Dtype = jnp.float32) -> None:
+    def __init__(self, config: VocosConfig, *, rngs: nnx.Rngs, param_dtype: jnp.dtype = jnp.float32) -> None:
         self.config = config
-        self.embed = FrameConv(config.input_channels, config.dim, rngs=rngs, param_dtype=param_dtype)
-        self.norm = _layer_norm(config.dim, rngs=rngs, param_dtype=param_dtype)
-        self.blocks = nnx.vmap(
-            lambda rngs: ConvNeXtBlock(config, rngs=rngs, param_dtype=param_dtype), in_axes=0, out_axes=0
-        )(rngs.fork(split=config.num_layers))
-        self.final_norm = _layer_norm(config.dim, rngs=rngs, param_dtype=param_dtype)
-        bound = config.dim**-0.5  # torch.nn.Linear's own initialisation, which the official head keeps
-        self.out = nnx.Linear(
-            config.dim,
-            config.n_fft + 2,
-            kernel_init=nnx.initializers.uniform(2 * bound),
-            rngs=rngs,
-            param_dtype=param_dtype,
+        dim = config.dim
+        self.embed = Linear(TAPS * config.input_channels, dim, rngs=rngs, dtype=param_dtype)
+        self.norm_scale = nnx.Param(jnp.ones((dim,), param_dtype))
+        self.norm_shift = nnx.Param(jnp.zeros((dim,), param_dtype))
+        self.blocks = nnx.vmap(lambda r: ConvNeXtBlock(config, rngs=r, dtype=param_dtype))(
+            rngs.fork(split=config.num_layers)
         )
-        self.out.kernel[...] = self.out.kernel[...] - jnp.asarray(bound, param_dtype)
+        self.final_scale = nnx.Param(jnp.ones((dim,), param_dtype))
+        self.final_shift = nnx.Param(jnp.zeros((dim,), param_dtype))
+        self.out = Linear(dim, config.n_fft + 2, rngs=rngs, dtype=param_dtype)
 
     @property
     def _receptive_radius(self) -> int:
         """Frames to either side that one frame of the backbone's output depends on."""
-        return (KERNEL_SIZE // 2) * (self.config.num_layers + 1)
+        return (TAPS // 2) * (self.config.num_layers + 1)
 
     @property
     def _istft_left(self) -> int:
@@ -295,9 +256,10 @@ class Vocos(nnx.Module):
         def block(x: jax.Array, layer: nnx.State[Any, Any]) -> tuple[jax.Array, None]:
             return clip(nnx.merge(graph, layer)(x)), None
 
-        x = self.embed(clip(mel.astype(self.embed.kernel.dtype)))
-        x, _ = jax.lax.scan(block, clip(self.norm(x)), parameters)
-        return cast(jax.Array, self.final_norm(x))
+        mel = clip(mel.astype(self.embed.w[...].dtype))
+        x = layer_norm(self.embed(jnp.concatenate(shifted(mel, TAPS), axis=-1)))
+        x, _ = jax.lax.scan(block, clip(x * self.norm_scale[...] + self.norm_shift[...]), parameters)
+        return layer_norm(x) * self.final_scale[...] + self.final_shift[...]
 
     def _analysis_frames(self, hidden: jax.Array) -> jax.Array:
         """[b, n, d] -> windowed time-domain frames [b, n, n_fft], float32."""
