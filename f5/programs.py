@@ -1,0 +1,440 @@
+"""The model as compiled programs for a server: `schedule`, `prefill`, `insert`, `step`, `take`, `vocode`.
+
+Every shape is fixed when the object is made, every program compiled by `warm_up`; a call with any other shape raises.
+Segments are padded to one of a few lengths (buckets); each bucket has a state of `slots` segments on the device.
+Nothing here starts a thread; which thread may call what is said in each docstring.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+from numpy.typing import NDArray
+
+from f5 import sampler
+from f5.frontend import Reference, SegmentPlan
+from f5.model import SpeechModel, backbone_inputs, from_backbone_scale
+from f5.placement import everywhere, over_slots, parameter_shardings
+
+_COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A time grid and what the backbone makes of it. Shared by all segments that use it; never donated."""
+
+    times: NDArray[np.float32]  # [nfe], where each step begins
+    dts: NDArray[np.float32]  # [nfe], how far it goes
+    table: jax.Array  # [max_steps, c, d] modulations, rows beyond nfe unused
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """A segment's inputs on the device, not yet in a slot."""
+
+    bucket: int
+    conditional: jax.Array  # [n, d]
+    null: jax.Array  # [n, d]
+    frames: int
+    seed: int
+    segment_index: int
+
+
+@dataclass(frozen=True)
+class State:
+    """One bucket's slots on the device. A call that takes a state consumes it."""
+
+    x: jax.Array  # [slots, n, mel] float32, where each flow is
+    fixed: jax.Array  # [slots, 2, n, d] conditional and null inputs
+    frames: jax.Array  # [slots] int32
+    done: jax.Array  # scalar, ready when all work on the state so far is done; survives donation
+
+
+class Row(Protocol):
+    """What `step` reads of a row."""
+
+    @property
+    def slot(self) -> int: ...
+    @property
+    def schedule(self) -> Schedule: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def cfg_strength(self) -> float: ...
+
+
+class Mel:
+    """Frames a flow has made, on their way from the device."""
+
+    def __init__(self, device: jax.Array, first: int, frames: int) -> None:
+        device.copy_to_host_async()
+        self._device, self._first, self._frames = device, first, frames
+
+    def wait(self) -> NDArray[np.float32]:
+        """[frames, mel_dim]; blocks until the flow's last step is done."""
+        return np.asarray(self._device)[self._first : self._first + self._frames]
+
+
+class Programs:
+    """One model, compiled for one mesh, one set of buckets and one number of slots.
+
+    Args:
+        model: weights on the host or a device; they are copied to the mesh.
+        mesh: axes ("data", "model").
+        buckets: padded lengths in frames.
+        slots: segments that a bucket holds; a multiple of the mesh's data axis.
+        step_sizes: rows that one step program advances. With several devices on the data axis it must be `(slots,)`:
+            each device then advances the slots it holds and none travel.
+        max_steps: longest schedule.
+        vocode_block: frames that one vocoder call makes.
+        cache_bytes: how much memory null passes and schedules may be kept in for reuse.
+    """
+
+    def __init__(
+        self,
+        model: SpeechModel,
+        mesh: Mesh,
+        *,
+        buckets: Sequence[int],
+        slots: int,
+        step_sizes: Sequence[int],
+        max_steps: int = 64,
+        vocode_block: int = 64,
+        cache_bytes: int = 256 << 20,
+    ) -> None:
+        data = mesh.shape["data"]
+        if slots % data:
+            raise ValueError(f"slots {slots} must be a multiple of the {data} devices on the mesh's data axis")
+        if max(step_sizes) > slots or min(step_sizes) < 1:
+            raise ValueError(f"step_sizes {tuple(step_sizes)} must lie between 1 and the {slots} slots")
+        if data > 1 and tuple(step_sizes) != (slots,):
+            raise ValueError(f"step_sizes must be ({slots},) where slots are spread over {data} devices")
+        self.model = model
+        self.mesh = mesh
+        self.sample_rate, self.hop = model.config.mel.sample_rate, model.config.mel.hop
+        self.buckets = tuple(sorted(buckets))
+        self.slots = slots
+        self.step_sizes = tuple(sorted(step_sizes))
+        # On a CPU one row already uses every core; elsewhere a turn may be as long as two full rows of the largest.
+        one_row = mesh.devices.flat[0].platform == "cpu"
+        self.frame_budget = self.buckets[0] if one_row and data == 1 else 2 * self.buckets[-1]
+        self.max_steps = max_steps
+        self.vocode_block = vocode_block
+        self.compile_count = 0
+        self._graph, parameters = nnx.split(model.backbone)
+        self._parameters = jax.device_put(parameters, parameter_shardings(parameters, mesh))
+        self._vocoder_graph, vocoder = nnx.split(model.vocoder)
+        self._vocoder = jax.device_put(vocoder, everywhere(mesh))
+        self._compiled: dict[tuple[Any, ...], Callable[..., Any]] = {}
+        self._schedules = _ByteLimitedCache(cache_bytes // 2)
+        self._nulls = _ByteLimitedCache(cache_bytes // 2)
+        jax.monitoring.register_event_duration_secs_listener(self._count_compilation)
+
+    def _count_compilation(self, event: str, duration: float, **_: Any) -> None:
+        self.compile_count += event == _COMPILE_EVENT
+
+    # Host work, preprocess thread -----------------------------------------------------------------------------------
+
+    def prepare_reference(self, audio: bytes, text: str) -> Reference:
+        """Decodes, trims and analyses a reference clip. Raises ValueErrors that name the fault."""
+        return self.model.prepare_reference(audio, text)
+
+    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> list[str]:
+        """The segments of a text; see `f5.frontend.Frontend.split`."""
+        return self.model.frontend.split(text, reference, speed=speed, first_seconds=first_seconds)
+
+    def plan(self, text: str, reference: Reference, *, speed: float, seconds: float | None) -> SegmentPlan:
+        """Tokens and length of one segment. Raises ValueError where it is longer than the largest bucket."""
+        plan = self.model.frontend.plan(text, reference, speed=speed, seconds=seconds)
+        if plan.frames > self.buckets[-1]:
+            per_second = self.sample_rate / self.hop
+            raise ValueError(
+                f"the reference and a segment of the text take {plan.frames / per_second:.1f} s together; "
+                f"this server goes up to {self.buckets[-1] / per_second:.1f} s"
+            )
+        return plan
+
+    # Device work, preprocess thread ---------------------------------------------------------------------------------
+
+    def schedule(self, nfe: int, sway: bool) -> Schedule:
+        """The time grid for `nfe` steps (EPSS where there is one), with its modulations; cached."""
+        if not 1 <= nfe <= self.max_steps:
+            raise ValueError(f"the number of steps must lie between 1 and {self.max_steps}, not {nfe}")
+        times = sampler.time_grid(nfe, -1.0 if sway else None)
+
+        def make() -> tuple[Schedule, int]:
+            padded = np.zeros(self.max_steps, np.float32)
+            padded[:nfe] = times[:-1]
+            table = self._compiled["modulations",](self._parameters, padded)
+            return Schedule(times[:-1], np.diff(times), table), table.nbytes
+
+        return self._schedules.get_or_make(times.tobytes(), make)
+
+    def prefill(self, plan: SegmentPlan, reference: Reference, *, seed: int, segment_index: int) -> Prefilled:
+        """Computes what no step of a segment changes. `seed` in 0 … 2³² − 1."""
+        n = next(bucket for bucket in self.buckets if bucket >= plan.frames)
+        config = self.model.config.backbone
+        tokens, cond, frames = backbone_inputs(self.model.config, plan, reference, n)
+
+        def make_null() -> tuple[jax.Array, int]:
+            null = self._compiled["fix", n, True](self._parameters, tokens, cond, frames)
+            return null, null.nbytes
+
+        # The null pass sees neither words nor sound; of the text only its length, and that only where padding is masked.
+        masked = config.text_mask_padding and config.conv_layers > 0
+        null_key = b"%d %d %d" % (n, plan.frames, len(plan.tokens) if masked else 0)
+        return Prefilled(
+            bucket=n,
+            conditional=self._compiled["fix", n, False](self._parameters, tokens, cond, frames),
+            null=self._nulls.get_or_make(null_key, make_null),
+            frames=plan.frames,
+            seed=seed,
+            segment_index=segment_index,
+        )
+
+    # Device work, inference thread ----------------------------------------------------------------------------------
+
+    def new_state(self, bucket: int) -> State:
+        """Empty slots for one bucket."""
+        return State(*self._compiled["new", bucket]())
+
+    def insert(self, state: State, prefilled: Prefilled, slot: int) -> State:
+        """Puts a segment into a slot, at the noise its flow starts from. Donates `state`; `prefilled` stays."""
+        return State(
+            *self._compiled["insert", prefilled.bucket](
+                state.x,
+                state.fixed,
+                state.frames,
+                np.int32(slot),
+                prefilled.conditional,
+                prefilled.null,
+                np.int32(prefilled.frames),
+                np.uint32(prefilled.seed),
+                np.uint32(prefilled.segment_index),
+            )
+        )
+
+    def step(self, bucket: int, state: State, rows: Sequence[Row]) -> State:
+        """Advances each row's slot by one Euler step. Donates `state`; returns at once.
+
+        Raises ValueError for no rows, more than the largest step size, or a slot twice.
+        """
+        slots = [row.slot for row in rows]
+        if not rows or len(rows) > self.step_sizes[-1] or len(set(slots)) != len(slots):
+            raise ValueError(f"a step takes 1 to {self.step_sizes[-1]} different slots, not {slots}")
+        size = next(size for size in self.step_sizes if size >= len(rows))
+        whole = size == self.slots  # every slot has its place: rows go where their slots are, the rest stand still
+        dts, cfgs = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        indices = np.zeros(size, np.int32)
+        targets = np.full(size, self.slots, np.int32)  # one past the end: written nowhere
+        tables = [rows[0].schedule.table] * size
+        for position, row in enumerate(rows):
+            place = row.slot if whole else position
+            dts[place], cfgs[place] = row.schedule.dts[row.index], row.cfg_strength
+            indices[place], targets[place] = row.index, row.slot
+            tables[place] = row.schedule.table
+        x, done = self._compiled["step", bucket, size](
+            self._parameters, state.x, state.fixed, state.frames, targets, tuple(tables), indices, dts, cfgs
+        )
+        return State(x, state.fixed, state.frames, done)
+
+    def fence(self, state: State) -> Callable[[], object]:
+        """A call that waits for the work dispatched on `state` so far and raises what it raised."""
+        return state.done.block_until_ready
+
+    def take(self, state: State, slot: int, plan: SegmentPlan) -> Mel:
+        """The generated frames of a slot; does not wait. The state stays valid."""
+        mel = self._compiled["take", state.x.shape[1]](state.x, np.int32(slot))
+        return Mel(mel, plan.ref_frames, plan.frames - plan.ref_frames)
+
+    # Device work, postprocess thread --------------------------------------------------------------------------------
+
+    def vocode(self, mel: Mel, start: int, stop: int) -> NDArray[np.float32]:
+        """Samples of the segment's generated frames start … stop, equal to the whole-clip decode; waits for them.
+
+        g generated frames have (g − 1) · hop samples: the block that ends with the last frame is one hop short.
+        """
+        frames = mel.wait()
+        vocoder = self.model.vocoder
+        count = len(frames)
+        if not 0 <= start < stop <= count:
+            raise ValueError(f"frames {start} … {stop} do not lie within the segment's {count}")
+        blocks = []
+        for block in range(start, stop, self.vocode_block):
+            window, first = _window(frames, block - vocoder.context_left, self._window_frames)
+            samples = self._compiled["vocode",](self._vocoder, window, np.int32(first), np.int32(count))
+            blocks.append(np.asarray(samples)[0])
+        samples = np.concatenate(blocks)[: (stop - start) * self.hop]
+        return samples[: (count - 1 - start) * self.hop]
+
+    @property
+    def _window_frames(self) -> int:
+        vocoder = self.model.vocoder
+        return vocoder.context_left + self.vocode_block + vocoder.context_right
+
+    # Compilation ----------------------------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Compiles every program and runs each once; nothing compiles afterwards."""
+        config = self.model.config.backbone
+        mel, d, slots = config.mel_dim, config.dim, self.slots
+        whole, split = everywhere(self.mesh), over_slots(self.mesh)
+        parameters = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), self._parameters)
+        vocoder = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), self._vocoder)
+        dtype = self.model.backbone.proj_out.w[...].dtype
+
+        def shape(*sizes: int, of: Any = jnp.float32, on: Any = whole) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(sizes, of, sharding=on)
+
+        modulations = jax.jit(self._modulations, out_shardings=whole).lower(parameters, shape(self.max_steps)).compile()
+        self._compiled["modulations",] = modulations
+        table = jax.eval_shape(self._modulations, parameters, shape(self.max_steps))
+        table_shape = shape(*table.shape, of=table.dtype)
+        self._compiled["vocode",] = (
+            jax.jit(self._vocode, out_shardings=whole)
+            .lower(vocoder, shape(1, self._window_frames, mel), shape(of=jnp.int32), shape(of=jnp.int32))
+            .compile()
+        )
+        for n in self.buckets:
+            x, fixed = shape(slots, n, mel, on=split), shape(slots, 2, n, d, of=dtype, on=split)
+            frames, row = shape(slots, of=jnp.int32, on=split), shape(n, d, of=dtype)
+            state = (split, split, split, whole)
+            self._compiled["new", n] = jax.jit(partial(self._new, n, dtype), out_shardings=state).lower().compile()
+            self._compiled["insert", n] = (
+                jax.jit(self._insert, donate_argnums=(0, 1, 2), out_shardings=state)
+                .lower(
+                    *(x, fixed, frames, shape(of=jnp.int32), row, row),
+                    *(shape(of=jnp.int32), shape(of=jnp.uint32), shape(of=jnp.uint32)),
+                )
+                .compile()
+            )
+            self._compiled["take", n] = (
+                jax.jit(self._take, out_shardings=whole).lower(x, shape(of=jnp.int32)).compile()
+            )
+            for null in (False, True):
+                self._compiled["fix", n, null] = (
+                    jax.jit(partial(self._fix, null), out_shardings=whole)
+                    .lower(parameters, shape(1, n, of=jnp.int32), shape(1, n, mel), shape(1, of=jnp.int32))
+                    .compile()
+                )
+            for size in self.step_sizes:
+                rows = split if size == slots else whole
+                self._compiled["step", n, size] = (
+                    jax.jit(partial(self._step, size == slots), donate_argnums=(1,), out_shardings=(split, whole))
+                    .lower(
+                        *(parameters, x, fixed, frames, shape(size, of=jnp.int32, on=rows), (table_shape,) * size),
+                        *(shape(size, of=jnp.int32, on=rows), shape(size, on=rows), shape(size, on=rows)),
+                    )
+                    .compile()
+                )
+
+    def _backbone(self, parameters: nnx.State) -> sampler.Backbone:
+        backbone: sampler.Backbone = nnx.merge(self._graph, parameters)
+        return backbone
+
+    def _modulations(self, parameters: nnx.State, times: jax.Array) -> jax.Array:
+        return self._backbone(parameters).modulations(times)
+
+    def _fix(
+        self, null: bool, parameters: nnx.State, tokens: jax.Array, cond: jax.Array, frames: jax.Array
+    ) -> jax.Array:
+        backbone = self._backbone(parameters)
+        heard = jnp.zeros_like(cond) if null else cond
+        return backbone.fix_inputs(heard, backbone.embed_text(tokens, frames, null))[0]
+
+    def _new(self, n: int, dtype: Any) -> tuple[jax.Array, ...]:
+        config = self.model.config.backbone
+        return (
+            jnp.zeros((self.slots, n, config.mel_dim), jnp.float32),
+            jnp.zeros((self.slots, 2, n, config.dim), dtype),
+            jnp.ones((self.slots,), jnp.int32),  # attention over no key at all would be NaN
+            jnp.zeros((), jnp.float32),
+        )
+
+    def _insert(
+        self,
+        x: jax.Array,
+        fixed: jax.Array,
+        lengths: jax.Array,
+        slot: jax.Array,
+        conditional: jax.Array,
+        null: jax.Array,
+        frames: jax.Array,
+        seed: jax.Array,
+        segment_index: jax.Array,
+    ) -> tuple[jax.Array, ...]:
+        start = sampler.noise(seed, segment_index, x.shape[1], x.shape[2])
+        return (
+            x.at[slot].set(start),
+            fixed.at[slot].set(jnp.stack([conditional, null])),
+            lengths.at[slot].set(frames),
+            start[0, 0],
+        )
+
+    def _step(
+        self,
+        whole: bool,
+        parameters: nnx.State,
+        x: jax.Array,
+        fixed: jax.Array,
+        frames: jax.Array,
+        slots: jax.Array,
+        tables: tuple[jax.Array, ...],
+        indices: jax.Array,
+        dts: jax.Array,
+        cfgs: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        """`whole`: row i is slot i, and rows that rest have dt = 0; otherwise rows are gathered from their slots."""
+        pick = (lambda a: a) if whole else (lambda a: a.at[slots].get(mode="clip"))
+        modulation = jnp.stack([table[indices[i]] for i, table in enumerate(tables)])
+        here = pick(x)
+        velocity = sampler.guided_velocity(
+            self._backbone(parameters), here, pick(fixed), modulation, pick(frames), cfgs
+        )
+        there = here + dts[:, None, None] * velocity
+        new = there if whole else x.at[slots].set(there, mode="drop")
+        return new, there[0, 0, 0]
+
+    def _take(self, x: jax.Array, slot: jax.Array) -> jax.Array:
+        return from_backbone_scale(self.model.config, x[slot])
+
+    def _vocode(self, vocoder: nnx.State, window: jax.Array, first: jax.Array, frames: jax.Array) -> jax.Array:
+        return nnx.merge(self._vocoder_graph, vocoder).decode_block(window, first, frames)
+
+
+def _window(frames: NDArray[np.float32], first: int, width: int) -> tuple[NDArray[np.float32], int]:
+    """`width` frames from `first` on, zero outside the clip, as a batch of one."""
+    window = np.zeros((1, width, frames.shape[1]), np.float32)
+    low, high = max(first, 0), min(first + width, len(frames))
+    window[0, low - first : high - first] = frames[low:high]
+    return window, first
+
+
+class _ByteLimitedCache:
+    """Least recently used values within a byte limit. Not thread-safe: the preprocess thread is its only user."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._held = limit, 0
+        self._entries: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
+
+    def get_or_make(self, key: bytes, make: Callable[[], tuple[Any, int]]) -> Any:
+        """The value under `key`; `make` returns it and its size in bytes where it is not held."""
+        if key in self._entries:
+            self._entries.move_to_end(key)
+            return self._entries[key][0]
+        value, size = make()
+        self._entries[key] = (value, size)
+        self._held += size
+        while self._held > self._limit and len(self._entries) > 1:
+            _, (_, freed) = self._entries.popitem(last=False)
+            self._held -= freed
+        return value
