@@ -1,0 +1,55 @@
+"""What a text front end is asked for: how a text is cut, and what one segment of it costs.
+
+A front end belongs to a voice model: the released F5-TTS models read characters and pinyin and guess lengths from
+bytes (`f5.text.PinyinFrontend`), the embedded voice reads phonemes and has lengths for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A voice as the model hears it. Shared between requests: nobody writes to its arrays.
+
+    `mel` may be one frame longer than `len(samples) // hop`: a centred analysis (`MelConfig.kind="vocos"`) has
+    `len(samples) // hop + 1` frames, and F5-TTS conditions on all of them, yet cuts its output at the former.
+    """
+
+    samples: NDArray[np.float32]  # [n], mono, 24 kHz, after the RMS rule
+    mel: NDArray[np.float32]  # [frames, 100]
+    text: str  # what is said in it
+    gain: float  # multiply generated samples by this to undo the RMS rule
+    key: bytes  # hash of what it was made of
+    nbytes: int  # memory it holds
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentPlan:
+    """One piece of text, ready for the model."""
+
+    text: str
+    tokens: NDArray[np.int32]  # [n_tokens], reference and generated text together, no padding
+    ref_frames: int  # generated speech starts at this frame: `len(reference.samples) // hop`
+    frames: int  # reference and generated speech together
+
+
+class Frontend(Protocol):
+    """Both calls are pure host work and may run in any thread. Errors are `ValueError`s that name the fault."""
+
+    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> list[str]:
+        """The segments of a text, in order; empty for a blank text.
+
+        With `first_seconds` the first segment is about that long when spoken, so that it can be heard early, and the
+        following ones grow to the longest that the model speaks well.
+        """
+        ...
+
+    def plan(self, text: str, reference: Reference, *, speed: float, seconds: float | None) -> SegmentPlan:
+        """Tokens and length of one segment. `seconds`: how long it shall be when spoken, reference not counted."""
+        ...

@@ -1,0 +1,231 @@
+"""Audio front end against the official one (tests/golden/frontend_audio.npz) and against files that lie."""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from f5.audio import (
+    MAX_SECONDS,
+    AudioError,
+    AudioTooLongError,
+    AudioTooShortError,
+    NonFiniteAudioError,
+    NotAudioError,
+    SilentAudioError,
+    decode,
+    mel,
+    normalise_rms,
+    reference_samples,
+    resample,
+    trim_reference,
+)
+from f5.config import MelConfig
+
+RATE = 24_000
+GOLDEN = dict(np.load(Path(__file__).parents[1] / "golden" / "frontend_audio.npz"))
+CLIPS = sorted(name.split("/")[1] for name in GOLDEN if name.endswith("/clip"))
+
+
+def tone(seconds: float, rate: int = RATE, peak: float = 0.3) -> np.ndarray:
+    return (peak * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+
+
+def encoded(samples: np.ndarray, rate: int = RATE, container: str = "WAV", subtype: str | None = None) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=container, subtype=subtype)
+    return file.getvalue()
+
+
+def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_trimming_equals_pydub(name: str) -> None:
+    """Every sample of the clip the official code makes, at rates whose milliseconds are not whole samples too."""
+    clip, rate, trimmed = (GOLDEN[f"trim/{name}/{key}"] for key in ("clip", "rate", "trimmed"))
+    ours = trim_reference((clip / 32_768).astype(np.float32), int(rate))
+    np.testing.assert_array_equal(ours * 32_768, trimmed)
+
+
+def test_trimming_golden_covers_every_rule() -> None:
+    """Else equality above would say little: whole clips, cuts at a silence, a cut after 12 s."""
+    shares = {name: len(GOLDEN[f"trim/{name}/trimmed"]) / len(GOLDEN[f"trim/{name}/clip"]) for name in CLIPS}
+    assert any(share > 1 for share in shares.values())
+    assert sum(share < 0.7 for share in shares.values()) > 5
+    assert len(GOLDEN["trim/no pause/trimmed"]) == 12 * RATE + 1198
+
+
+@pytest.mark.parametrize("kind", ["vocos", "bigvgan"])
+def test_mel_equals_official(kind: str) -> None:
+    ours = mel(GOLDEN["mel/samples"], MelConfig(kind=kind))  # type: ignore[arg-type]
+    assert ours.dtype == np.float32
+    assert ours.shape == GOLDEN[f"mel/{kind}"].shape
+    assert relative_error(ours, GOLDEN[f"mel/{kind}"]) <= 1e-5
+
+
+def test_conditioning_equals_official() -> None:
+    """From a quiet clip to the mel that the official sampler gives its model: RMS rule and mel together."""
+    loud, gain = normalise_rms(GOLDEN["whole/samples"])
+    assert relative_error(mel(loud, MelConfig()), GOLDEN["whole/cond"]) <= 1e-5
+    np.testing.assert_allclose(loud * gain, GOLDEN["whole/samples"], rtol=1e-6)
+
+
+def test_mel_needs_samples_to_reflect() -> None:
+    with pytest.raises(AudioTooShortError, match="512"):
+        mel(np.zeros(512, np.float32), MelConfig())
+
+
+def test_rms_is_raised_to_a_tenth_and_never_lowered() -> None:
+    loud, gain = normalise_rms(tone(1, peak=0.01))
+    assert np.sqrt(np.mean(np.square(loud))) == pytest.approx(0.1, rel=1e-5)
+    assert gain == pytest.approx(0.01 / np.sqrt(2) / 0.1, rel=1e-4)
+    samples = tone(1, peak=0.5)
+    assert normalise_rms(samples)[1] == 1.0
+    np.testing.assert_array_equal(normalise_rms(samples)[0], samples)
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "tolerance"),
+    [
+        ("WAV", "PCM_16", 1e-4),
+        ("WAV", "PCM_24", 1e-6),
+        ("WAV", "FLOAT", 0),
+        ("FLAC", "PCM_16", 1e-4),
+        ("OGG", "VORBIS", 0.05),
+        ("MP3", "MPEG_LAYER_III", 0.05),
+    ],
+)
+def test_decodes_formats_and_mixes_channels(container: str, subtype: str, tolerance: float) -> None:
+    left, right = tone(1), tone(1, peak=0.1)
+    samples, rate = decode(encoded(np.stack([left, right], 1), RATE, container, subtype))
+    assert rate == RATE and samples.dtype == np.float32
+    np.testing.assert_allclose(samples, (left + right) / 2, rtol=0, atol=tolerance + 1e-7)
+
+
+@given(st.integers(1, 5_000), st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000, 192_000]))
+def test_resampled_length_is_torchaudios(count: int, rate: int) -> None:
+    assert len(resample(np.ones(count, np.float32), rate, RATE)) == -(-count * RATE // rate)
+
+
+def test_resampling_keeps_a_tone() -> None:
+    ours = resample(tone(0.5, 44_100), 44_100, RATE)
+    np.testing.assert_allclose(ours[500:-500], tone(0.5)[500:-500], atol=1e-3)
+
+
+def test_reference_samples_are_trimmed_raised_and_resampled() -> None:
+    spoken = np.concatenate([np.zeros(44_100), tone(2, 44_100, 0.02), np.zeros(44_100)])
+    samples, gain = reference_samples(encoded(spoken, 44_100, subtype="PCM_16"), RATE)
+    assert len(samples) / RATE == pytest.approx(2.05, abs=0.02)
+    assert np.sqrt(np.mean(np.square(samples))) == pytest.approx(0.1, rel=1e-3)
+    assert gain == pytest.approx(0.02 / np.sqrt(2) * np.sqrt(2 / 2.05) / 0.1, rel=1e-2)
+
+
+# Files that cannot be used
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"hello, this is text" * 50,
+        b"\x89PNG\r\n\x1a\n" + bytes(1000),
+        b"RIFF\xff\xff\xff\xffWAVEfmt ",
+        b"ID3\x03\x00\x00\x00\x00\x00\x0a" + bytes(3000),
+        encoded(tone(1), container="FLAC")[:9000],
+    ],
+    ids=["nothing", "text", "picture", "header only", "tag only", "truncated"],
+)
+def test_refuses_what_is_not_audio(data: bytes) -> None:
+    with pytest.raises(NotAudioError, match="sound file"):
+        decode(data)
+
+
+def test_refuses_a_clip_without_samples() -> None:
+    with pytest.raises(AudioTooShortError, match="no samples"):
+        decode(encoded(tone(0)))
+
+
+def test_refuses_a_long_file_by_its_header() -> None:
+    with pytest.raises(AudioTooLongError, match=r"60 s.*header says 61\.0 s"):
+        decode(encoded(tone(61)))
+
+
+def test_stops_decoding_at_the_limit() -> None:
+    """The header of an MP3 file is only an estimate, so its length shows while decoding, which must not go on."""
+    long = encoded(np.zeros(150 * RATE, np.int16), RATE, "MP3")
+    reads: list[int] = []
+    original = soundfile.SoundFile.read
+
+    class Counting(soundfile.SoundFile):
+        def read(self, *arguments: object, **options: object) -> np.ndarray:
+            block = original(self, *arguments, **options)
+            reads.append(len(block))
+            return block
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(soundfile, "SoundFile", Counting)
+        with pytest.raises(AudioTooLongError, match="60 s"):
+            decode(long)
+    assert sum(reads) <= MAX_SECONDS * RATE + 2**15
+
+
+def test_header_of_a_stream_promises_more_than_there_is() -> None:
+    """A WAV header of 2³² bytes over a second of samples is what a stream leaves behind: it reads as what is there."""
+    data = bytearray(encoded(tone(1), subtype="PCM_16"))
+    data[4:8] = data[40:44] = struct.pack("<I", 0xFFFF_FFFF)
+    assert len(decode(bytes(data))[0]) == RATE
+
+
+def test_refuses_too_many_bytes_before_opening() -> None:
+    with pytest.raises(AudioTooLongError, match=r"1001 bytes; at most 1000"):
+        decode(bytes(1001), max_bytes=1000)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_refuses_samples_that_are_no_numbers(value: float) -> None:
+    samples = tone(1)
+    samples[1234] = value
+    with pytest.raises(NonFiniteAudioError, match="not finite"):
+        decode(encoded(samples, subtype="FLOAT"))
+
+
+def test_clips_what_is_beyond_full_scale() -> None:
+    samples, _ = decode(encoded(np.full(RATE, 1e38, np.float32), subtype="FLOAT"))
+    assert samples.max() == 1
+
+
+def test_refuses_rates_and_channels_beyond_limits() -> None:
+    with pytest.raises(NotAudioError, match="4000 Hz; 8000 to 192000"):
+        decode(encoded(tone(1), 4_000))
+    with pytest.raises(AudioTooLongError, match="9 channels; at most 8"):
+        decode(encoded(np.zeros((100, 9))))
+
+
+@pytest.mark.parametrize("samples", [np.zeros(RATE, np.float32), tone(2, peak=0.005)], ids=["zeros", "below -42 dBFS"])
+def test_refuses_silence(samples: np.ndarray) -> None:
+    with pytest.raises(SilentAudioError, match="-42 dBFS"):
+        reference_samples(encoded(samples), RATE)
+
+
+def test_refuses_a_click() -> None:
+    with pytest.raises(AudioTooShortError, match=r"0\.\d+ s of speech.*at least 0\.5 s"):
+        reference_samples(encoded(np.concatenate([tone(0.3), np.zeros(RATE)])), RATE)
+
+
+@given(st.binary(max_size=400), st.integers(0, 2_000), st.sampled_from(["WAV", "FLAC", "OGG", "AIFF"]))
+def test_damaged_files_never_do_worse_than_an_audio_error(noise: bytes, place: int, container: str) -> None:
+    data = bytearray(encoded(tone(0.2), container=container))
+    data[place : place + len(noise)] = noise
+    try:
+        samples, rate = decode(bytes(data))
+    except AudioError:
+        return
+    assert len(samples) <= MAX_SECONDS * rate
+    assert np.isfinite(samples).all()
