@@ -276,6 +276,10 @@ class Programs(Protocol):
         """Padded frames beyond which a longer turn gains no throughput on this device."""
 
     @property
+    def run_ahead(self) -> int:
+        """Turns to dispatch before waiting for the oldest: 1 on an accelerator, 0 where host and device share cores."""
+
+    @property
     def max_steps(self) -> int: ...
     @property
     def vocode_block(self) -> int:

@@ -1,0 +1,74 @@
+"""What the engine counts, as Prometheus metrics in a registry of its own.
+
+Gauges that mirror the engine's state are read when they are scraped; they cannot go stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+_SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0)
+_STEP_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_FACTORS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, 10.0)
+
+OUTCOMES = ("done", "cancelled", "expired", "stalled", "rejected", "failed", "refused")
+
+
+class Metrics:
+    """Counters and histograms that the stages write to."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "f5_requests", "Requests by how they ended; refused ones never entered.", ["outcome"], registry=self.registry
+        )
+        for outcome in OUTCOMES:  # a counter that has not counted yet shows as 0, not as missing
+            self.requests.labels(outcome)
+        self.first_audio = Histogram(
+            "f5_time_to_first_audio_seconds",
+            "From submission to the first audio bytes.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.real_time_factor = Histogram(
+            "f5_real_time_factor",
+            "Seconds of work for a second of audio, of requests that ended well.",
+            buckets=_FACTORS,
+            registry=self.registry,
+        )
+        self.turn_seconds = Histogram(
+            "f5_step_seconds", "Time of one turn of Euler steps.", buckets=_STEP_SECONDS, registry=self.registry
+        )
+        self.rows = Counter("f5_step_rows", "Segments advanced by one step.", registry=self.registry)
+        self.audio_seconds = Counter("f5_audio_seconds", "Seconds of audio made.", registry=self.registry)
+        self.bytes_out = Counter("f5_audio_bytes", "Bytes of encoded audio handed out.", registry=self.registry)
+        self.restarts = Counter(
+            "f5_segment_restarts", "Segments begun again after a failed step of their bucket.", registry=self.registry
+        )
+
+    def observe(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        """Add metrics that are read at scrape time."""
+        self.registry.register(_Live(collect))
+
+
+class _Live:
+    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        self.collect = collect
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+
+def gauge(name: str, text: str, values: dict[str, float], label: str | None = None) -> Metric:
+    """A gauge with one value, or one value for each value of a label."""
+    family = GaugeMetricFamily(name, text, labels=[label] if label else None)
+    for key, value in values.items():
+        family.add_metric([key] if label else [], value)
+    return family
+
+
+def counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, text, value=value)

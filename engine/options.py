@@ -1,0 +1,25 @@
+"""The engine's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Sizes and times that the operator may choose; `main.Settings` documents each.
+
+    ``frame_budget`` None takes the model's own. ``patience`` is in turns, see `engine.scheduler`.
+    """
+
+    max_concurrent_requests: int = 16
+    queue_limit: int = 64
+    max_text_chars: int = 10_000
+    max_timeout_s: float = 600.0
+    first_segment_s: float = 2.0
+    chunk_s: float = 0.25
+    send_buffer_s: float = 120.0
+    stall_timeout_s: float = 30.0
+    reference_cache_bytes: int = 64 * 2**20
+    frame_budget: int | None = None
+    patience: int = 16

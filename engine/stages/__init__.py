@@ -1,0 +1,1 @@
+"""The four threads: request queue, preprocess, inference, postprocess."""

@@ -1,0 +1,441 @@
+"""The four stages together, on the toy model whose samples are known in advance."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import io
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from engine.options import EngineOptions
+from inference_types import (
+    AudioChunk,
+    Done,
+    Failed,
+    GenerationRequest,
+    Pause,
+    Refused,
+    RequestError,
+    Samples,
+    Speech,
+    VoiceClip,
+)
+from tests.toy_programs import RATE, ToyPrograms, expected
+from tts_engine import EngineState, RequestTicket, TTSEngine
+
+LONG = "It was a bright cold day in April and the clocks were striking thirteen as the wind blew dust around. " * 4
+NFE = 8
+_ids = itertools.count()
+
+pytestmark = pytest.mark.anyio
+
+
+def clip(seconds: float = 1.0) -> VoiceClip:
+    file = io.BytesIO()
+    samples = np.sin(np.arange(int(seconds * RATE)) * 0.05).astype(np.float32) * 0.3
+    soundfile.write(file, samples, RATE, format="WAV")
+    return VoiceClip(file.getvalue(), "some words")
+
+
+CLIP = clip()
+REF_FRAMES = 93
+
+
+def request(text: str = "Hello there, how are you today?", **changes: Any) -> GenerationRequest:
+    made = GenerationRequest(
+        parts=(Speech(text, CLIP),), request_id=f"r{next(_ids)}", seed=5, nfe=NFE, format="pcm", timeout_s=30
+    )
+    return dataclasses.replace(made, **changes)
+
+
+@asynccontextmanager
+async def running(programs: ToyPrograms | None = None, **options: Any) -> AsyncIterator[TTSEngine]:
+    toy = programs or ToyPrograms()
+    engine = TTSEngine(lambda: toy, EngineOptions(**options))
+    engine.start()
+    try:
+        await until(lambda: engine.state is not EngineState.LOADING)
+        yield engine
+    finally:
+        engine.stop()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    for _ in range(int(seconds / 0.005)):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("waited in vain")
+
+
+async def collect(ticket: RequestTicket) -> tuple[list[AudioChunk], Done | Failed]:
+    events = [event async for event in ticket]
+    terminal = [event for event in events if not isinstance(event, AudioChunk)]
+    assert len(terminal) == 1 and events[-1] is terminal[0], "there must be exactly one terminal event, the last"
+    chunks = [event for event in events if isinstance(event, AudioChunk)]
+    assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
+    return chunks, terminal[0]
+
+
+def pcm(chunks: list[AudioChunk]) -> Samples:
+    data = b"".join(chunk.data for chunk in chunks)
+    return np.frombuffer(data, "<i2").astype(np.float32) / 32767
+
+
+async def audio(ticket: RequestTicket) -> Samples:
+    chunks, end = await collect(ticket)
+    assert isinstance(end, Done), end
+    return pcm(chunks)
+
+
+async def error(ticket: RequestTicket) -> RequestError:
+    _, end = await collect(ticket)
+    assert isinstance(end, Failed)
+    return end.error
+
+
+def by_hand(toy: ToyPrograms, asked: GenerationRequest, first_seconds: float = 2.0) -> Samples:
+    (part,) = asked.parts
+    assert isinstance(part, Speech)
+    return expected(
+        toy,
+        part.text,
+        seed=asked.seed,
+        nfe=asked.nfe,
+        cfg=asked.cfg_strength,
+        sway=asked.sway,
+        first_seconds=first_seconds,
+        ref_frames=REF_FRAMES,
+        speed=part.speed,
+    )
+
+
+@pytest.mark.parametrize("run_ahead", [0, 1])
+async def test_samples_are_those_computed_by_hand(run_ahead: int) -> None:
+    toy = ToyPrograms(run_ahead=run_ahead)
+    async with running(toy) as engine:
+        asked = request(LONG)
+        ticket = engine.submit(asked)
+        await ticket.accepted()
+        chunks, end = await collect(ticket)
+    assert isinstance(end, Done)
+    samples = pcm(chunks)
+    np.testing.assert_allclose(samples, by_hand(toy, asked), atol=1e-4)
+    assert end.metadata.duration == len(samples) / RATE
+    assert end.metadata.total_chunks == len(chunks)
+    assert end.metadata.segments > 3
+    assert {chunk.samples for chunk in chunks[:-1]} == {RATE // 4}
+    assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+
+
+async def test_a_request_gives_the_same_bytes_alone_and_among_others() -> None:
+    async def speak(others: int) -> bytes:
+        async with running() as engine:
+            noise = [engine.submit(request(LONG + str(i), nfe=3 + i, seed=i)) for i in range(others)]
+            mine = engine.submit(request(LONG, seed=77))
+            chunks, _ = await collect(mine)
+            for ticket in noise:
+                await audio(ticket)
+            return b"".join(chunk.data for chunk in chunks)
+
+    assert await speak(0) == await speak(8)
+
+
+async def test_audio_leaves_while_later_segments_are_still_made() -> None:
+    toy = ToyPrograms(step_s=0.005)
+    async with running(toy) as engine:
+        ticket = engine.submit(request(LONG))
+        async for event in ticket:
+            assert isinstance(event, AudioChunk)
+            break
+        made = len(toy.steps)
+        ticket.cancel()
+    assert made < 3 * NFE, "first audio came only after most of the flow was done"
+
+
+async def test_a_newcomer_speaks_before_a_long_request_goes_on() -> None:
+    toy = ToyPrograms(step_s=0.005, frame_budget=256)
+    async with running(toy) as engine:
+        long = engine.submit(request(LONG * 5))
+        await until(lambda: len(toy.steps) > 3 * NFE)
+        before = len(toy.steps)
+        newcomer = engine.submit(request("Good day."))
+        await audio(newcomer)
+        taken = len(toy.steps) - before
+        long.cancel()
+    # Its own steps, plus what was dispatched while its reference was prepared and its audio sent.
+    assert taken <= NFE + 12
+
+
+async def test_the_same_reference_is_prepared_once() -> None:
+    toy = ToyPrograms()
+    async with running(toy) as engine:
+        await asyncio.gather(*[audio(engine.submit(request(seed=i))) for i in range(8)])
+        assert toy.references == 1
+        await audio(engine.submit(request(parts=(Speech("Another voice.", clip(2.0)),))))
+        assert toy.references == 2
+
+
+async def test_parts_are_spoken_in_order_with_exact_pauses_and_lengths() -> None:
+    async with running() as engine:
+        other = clip(1.5)
+        parts = (
+            Pause(0.25),
+            Speech("One two three.", CLIP),
+            Pause(0.5),
+            Speech("Four five six seven eight nine.", other, seconds=3.0),
+            Pause(0.1),
+        )
+        samples = await audio(engine.submit(request(parts=parts)))
+        alone = await audio(engine.submit(request("One two three.")))
+        assert len(samples) == round(0.25 * RATE) + len(alone) + round(0.5 * RATE) + 3 * RATE + round(0.1 * RATE)
+        assert not samples[: RATE // 4].any()
+        np.testing.assert_array_equal(samples[RATE // 4 : RATE // 4 + len(alone)], alone)
+        assert not samples[RATE // 4 + len(alone) :][: RATE // 2].any()
+
+
+async def test_a_fixed_length_holds_over_many_segments() -> None:
+    async with running() as engine:
+        samples = await audio(engine.submit(request(parts=(Speech(LONG, CLIP, seconds=20.0),))))
+        assert len(samples) == 20 * RATE
+
+
+async def test_text_may_still_be_written_while_it_is_spoken() -> None:
+    async with running() as engine:
+        ticket = engine.submit(request(parts=(), open=True))
+        await ticket.accepted()
+        ticket.append(Speech("One two three.", CLIP))
+        stream = aiter(ticket)
+        heard = [await anext(stream)]
+        ticket.append(Pause(0.25))
+        ticket.append(Speech("Four five six.", CLIP))
+        ticket.finish()
+        heard += [event async for event in stream]
+        assert isinstance(heard.pop(), Done)
+        whole = await audio(
+            engine.submit(
+                request(parts=(Speech("One two three.", CLIP), Pause(0.25), Speech("Four five six.", CLIP)))
+            )
+        )
+        np.testing.assert_array_equal(pcm([e for e in heard if isinstance(e, AudioChunk)]), whole)
+        with pytest.raises(RequestError, match="has ended"):
+            ticket.append(Pause(1))
+
+
+async def test_a_finished_request_takes_no_more_text() -> None:
+    async with running(ToyPrograms(step_s=0.01)) as engine:
+        ticket = engine.submit(request())
+        with pytest.raises(RequestError, match="takes no more text"):
+            ticket.append(Pause(1))
+        ticket.finish()
+        await audio(ticket)
+
+
+async def test_an_open_request_that_gets_no_text_expires() -> None:
+    async with running() as engine:
+        ticket = engine.submit(request(parts=(), open=True, timeout_s=0.3))
+        assert (await error(ticket)).code == "deadline_exceeded"
+
+
+async def test_cancelled_requests_give_up_their_slots_within_a_step() -> None:
+    toy = ToyPrograms(step_s=0.02)
+    async with running(toy) as engine:
+        ticket = engine.submit(request(LONG, nfe=64))
+        await until(lambda: len(toy.steps) > 2)
+        ticket.cancel()
+        made = len(toy.steps)
+        assert (await error(ticket)).code == "cancelled"
+        await until(lambda: not any(slot["in_use"] for slot in engine.health()["slots"].values()))
+        assert len(toy.steps) <= made + 1
+        ticket.cancel()  # harmless
+
+
+async def test_an_expired_request_ends_with_its_limit_named() -> None:
+    async with running(ToyPrograms(step_s=0.02)) as engine:
+        failure = await error(engine.submit(request(LONG, nfe=64, timeout_s=0.3)))
+        assert failure.status == 504 and "timeout_s of 0.3 s" in failure.message
+
+
+async def test_a_reader_that_stops_reading_is_given_up_and_bounded() -> None:
+    toy = ToyPrograms()
+    async with running(toy, stall_timeout_s=0.4, send_buffer_s=3.0) as engine:
+        ticket = engine.submit(request(LONG * 20))
+        await ticket.accepted()
+        await until(lambda: not engine.health()["queues"]["active"]["depth"])
+        made = sum(len(rows) for _, rows in toy.steps)
+        assert made <= NFE * 12, "audio was made far ahead of a reader that does not read"
+        assert (await error(ticket)).code == "reader_stalled"
+
+
+async def test_a_slow_reader_gets_everything() -> None:
+    toy = ToyPrograms()
+    async with running(toy, stall_timeout_s=5.0, send_buffer_s=1.0) as engine:
+        asked = request(LONG)
+        chunks = []
+        async for event in engine.submit(asked):
+            if isinstance(event, AudioChunk):
+                chunks.append(event)
+                await asyncio.sleep(0.005)
+        np.testing.assert_allclose(pcm(chunks), by_hand(toy, asked), atol=1e-4)
+
+
+async def test_too_many_requests_are_told_when_to_come_back() -> None:
+    async with running(ToyPrograms(step_s=0.05), max_concurrent_requests=2, queue_limit=1) as engine:
+        tickets = [engine.submit(request(LONG)) for _ in range(3)]
+        with pytest.raises(Refused) as refusal:
+            engine.submit(request())
+        assert refusal.value.status == 429 and refusal.value.retry_after and refusal.value.retry_after >= 1
+        for ticket in tickets:
+            ticket.cancel()
+        await until(lambda: not engine.health()["queues"]["active"]["depth"])
+        await audio(engine.submit(request()))
+
+
+async def test_a_request_that_cannot_be_done_in_time_is_refused_at_once() -> None:
+    toy = ToyPrograms(step_s=0.1)
+    async with running(toy, queue_limit=50) as engine:
+        tickets = [engine.submit(request(LONG * 20, nfe=64, timeout_s=600)) for _ in range(2)]
+        await until(lambda: len(toy.steps) > 2)
+        with pytest.raises(Refused, match="longer than this request's timeout_s of 0.5 s"):
+            engine.submit(request(timeout_s=0.5))
+        for ticket in tickets:
+            ticket.cancel()
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"nfe": 0}, "nfe"),
+        ({"nfe": 65}, "nfe"),
+        ({"cfg_strength": float("nan")}, "cfg_strength"),
+        ({"seed": -1}, "seed"),
+        ({"timeout_s": 1e9}, "timeout_s"),
+        ({"format": "midi"}, "format"),
+        ({"parts": ()}, "text"),
+        ({"parts": (Speech(" \n", CLIP),)}, "text"),
+        ({"parts": (Speech("x" * 10_001, CLIP),)}, "text"),
+        ({"parts": (Speech("x", CLIP, speed=9),)}, "speed"),
+        ({"parts": (Speech("x", CLIP, seconds=1e9),)}, "seconds"),
+        ({"parts": (Pause(11),)}, "pause"),
+        ({"parts": (Pause(1),) * 1001}, "text"),
+    ],
+)
+async def test_what_is_over_a_limit_is_refused_by_name(change: dict[str, Any], field: str) -> None:
+    async with running() as engine:
+        with pytest.raises(RequestError) as refusal:
+            engine.submit(request(**change))
+        assert refusal.value.status == 422 and refusal.value.field == field
+        assert refusal.value.message.startswith(field)
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        (Speech("Hello.", VoiceClip(b"no audio", "x")), "reference"),
+        (Speech("Hello.", VoiceClip(CLIP.audio, " ")), "reference"),
+        (Speech("...", CLIP), "text"),
+        (Speech("Hello.", CLIP, seconds=60.0), "seconds"),
+    ],
+)
+async def test_bad_input_anywhere_in_a_request_is_known_before_it_is_accepted(part: Speech, field: str) -> None:
+    async with running() as engine:
+        ticket = engine.submit(request(parts=(Speech("First.", CLIP), part)))
+        with pytest.raises(RequestError) as refusal:
+            await ticket.accepted()
+        assert refusal.value.status == 422 and refusal.value.field == field
+
+
+@pytest.mark.parametrize("fail_late", [False, True])
+@pytest.mark.parametrize("stage", ["prefill", "insert", "step", "take", "vocode"])
+async def test_a_failing_request_touches_no_other(stage: str, fail_late: bool) -> None:
+    toy = ToyPrograms(fail_late=fail_late, run_ahead=int(fail_late), step_s=0.001)
+    async with running(toy) as engine:
+        asked = [request(LONG, seed=i) for i in range(3)]
+        good = [engine.submit(one) for one in asked]
+        bad = [engine.submit(request(f"Now fail-{stage} please.")) for _ in range(2)]
+        for ticket in bad:
+            failure = await error(ticket)
+            assert failure.status == 500 and ticket.request_id in failure.message
+        for one, ticket in zip(asked, good, strict=True):
+            np.testing.assert_allclose(await audio(ticket), by_hand(toy, one), atol=1e-4)
+        assert engine.ready
+
+
+async def test_values_that_are_not_finite_fail_their_request_only() -> None:
+    async with running() as engine:
+        good, bad = engine.submit(request()), engine.submit(request("This is not-finite."))
+        assert (await error(bad)).code == "not_finite"
+        await audio(good)
+
+
+@pytest.mark.parametrize("stage", ["prefill", "step", "vocode"])
+async def test_a_dead_stage_fails_everything_and_turns_readiness_off(stage: str) -> None:
+    async with running(ToyPrograms(step_s=0.005)) as engine:
+        others = [engine.submit(request(LONG)) for _ in range(3)]
+        engine.submit(request(f"Now die-{stage}."))
+        for ticket in others:
+            assert (await error(ticket)).code == "stage_died"
+        assert engine.broken and not engine.ready
+        with pytest.raises(Refused) as refusal:
+            engine.submit(request())
+        assert refusal.value.status == 503
+
+
+async def test_a_device_that_always_fails_ends_the_stage() -> None:
+    async with running() as engine:
+        tickets = [engine.submit(request("fail-step", seed=i)) for i in range(12)]
+        assert {(await error(ticket)).code for ticket in tickets} <= {"internal_error", "stage_died"}
+        await until(lambda: engine.broken)
+
+
+async def test_a_model_that_does_not_load_is_reported() -> None:
+    def load() -> ToyPrograms:
+        raise FileNotFoundError("no weights at /nowhere")
+
+    engine = TTSEngine(load, EngineOptions())
+    engine.start()
+    await until(lambda: engine.broken)
+    assert "no weights at /nowhere" in engine.health()["failure"]
+    engine.stop()
+
+
+async def test_draining_finishes_what_is_open_and_takes_nothing_in() -> None:
+    async with running(ToyPrograms(step_s=0.002)) as engine:
+        ticket = engine.submit(request(LONG))
+        draining = asyncio.create_task(engine.drain(20))
+        await until(lambda: not engine.ready)
+        with pytest.raises(Refused) as refusal:
+            engine.submit(request())
+        assert refusal.value.status == 503
+        assert len(await audio(ticket)) > 0
+        await draining
+
+
+async def test_what_outlasts_the_grace_period_ends_with_an_error() -> None:
+    async with running(ToyPrograms(step_s=0.02)) as engine:
+        ticket = engine.submit(request(LONG * 4))
+        await engine.drain(0.2)
+        assert (await error(ticket)).code == "shutting_down"
+
+
+async def test_the_engine_keeps_nothing_of_requests_that_ended() -> None:
+    """Guards against growth with the number of requests served."""
+    async with running(reference_cache_bytes=200_000) as engine:
+        for i in range(30):
+            ticket = engine.submit(request(parts=(Speech("Hello you.", clip(1 + i / 20)),)))
+            if i % 3:
+                await audio(ticket)
+            else:
+                ticket.cancel()
+        await until(lambda: not engine.health()["queues"]["active"]["depth"])
+        assert engine._references.nbytes <= 200_000
+        assert not engine._ledger._accounts
+        await audio(engine.submit(request()))  # the postprocess stage drops ended clips when it next looks
+        assert all(not depth["depth"] for depth in engine.health()["queues"].values())
