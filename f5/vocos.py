@@ -27,6 +27,11 @@ TAPS = 7  # of every convolution
 MAX_MAGNITUDE = 1e2  # the official head clips exp(log magnitude) here
 SMALLEST_ENVELOPE = 1e-11  # below it no analysis frame covers the sample
 
+# The parts a config.yaml may name.
+_MEL = "vocos.feature_extractors.MelSpectrogramFeatures"
+_BACKBONE = "vocos.models.VocosBackbone"
+_HEAD = "vocos.heads.ISTFTHead"
+
 
 @dataclass(frozen=True)
 class VocosConfig:
@@ -68,9 +73,9 @@ class VocosConfig:
                 document = yaml.safe_load(file)
             except (yaml.YAMLError, UnicodeDecodeError) as error:
                 raise ValueError(f"{path} is not a YAML file: {error}") from error
-        mel = _section(path, document, "feature_extractor", "vocos.feature_extractors.MelSpectrogramFeatures")
-        backbone = _section(path, document, "backbone", "vocos.models.VocosBackbone")
-        head = _section(path, document, "head", "vocos.heads.ISTFTHead")
+        mel = _section(path, document, "feature_extractor", _MEL)
+        backbone = _section(path, document, "backbone", _BACKBONE)
+        head = _section(path, document, "head", _HEAD)
 
         mel_defaults = {"sample_rate": 24_000, "n_fft": 1024, "hop_length": 256, "n_mels": 100, "padding": "center"}
         mel = _values(path, "feature_extractor", mel, required=(), optional=mel_defaults)
@@ -103,6 +108,25 @@ class VocosConfig:
             sample_rate=mel["sample_rate"],
         )
 
+    def write_yaml(self, path: str | Path) -> None:
+        """Writes the `config.yaml` that `from_yaml` and the official package read."""
+        mel = {"sample_rate": self.sample_rate, "n_fft": self.n_fft, "hop_length": self.hop, "padding": self.padding}
+        backbone: dict[str, float] = {
+            "input_channels": self.input_channels,
+            "dim": self.dim,
+            "intermediate_dim": self.intermediate_dim,
+            "num_layers": self.num_layers,
+        }
+        if self.layer_scale_init is not None:
+            backbone["layer_scale_init_value"] = self.layer_scale_init
+        head = {"dim": self.dim, "n_fft": self.n_fft, "hop_length": self.hop, "padding": self.padding}
+        document = {
+            "feature_extractor": {"class_path": _MEL, "init_args": {**mel, "n_mels": self.input_channels}},
+            "backbone": {"class_path": _BACKBONE, "init_args": backbone},
+            "head": {"class_path": _HEAD, "init_args": head},
+        }
+        Path(path).write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
 
 def _section(path: str | Path, document: Any, name: str, class_path: str) -> dict[str, Any]:
     section = document.get(name) if isinstance(document, dict) else None
@@ -126,6 +150,11 @@ def _values(
             f"{path}: {section}.init_args lacks {missing or 'nothing'}, has unknown {unknown or 'nothing'}"
         )
     return {**optional, **values}
+
+
+def hann_window(length: int) -> np.ndarray:
+    """The periodic Hann window of an STFT, float32 [length]."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(np.float32)
 
 
 class ConvNeXtBlock(nnx.Module):
@@ -269,12 +298,12 @@ class Vocos(nnx.Module):
         edge = np.ones(self.config.n_fft // 2 + 1, np.float32)
         edge[[0, -1]] = 0
         spectrum = jax.lax.complex(magnitude * jnp.cos(phase), magnitude * jnp.sin(phase) * edge)
-        return jnp.fft.irfft(spectrum, self.config.n_fft, axis=-1) * self._window()
+        return jnp.fft.irfft(spectrum, self.config.n_fft, axis=-1) * hann_window(self.config.n_fft)
 
     def _overlap_add(self, frames: jax.Array, valid: jax.Array, start: int, count: int) -> jax.Array:
         """Sums windowed frames [b, n, n_fft] a hop apart, leaving out those not `valid` [b or 1, n], divides by the
         squared windows that were there, and returns `count` samples from `start` on, [b, count]."""
-        envelope = jnp.where(valid[..., None], jnp.square(self._window()), 0.0)
+        envelope = jnp.where(valid[..., None], jnp.square(hann_window(self.config.n_fft)), 0.0)
         total = self._sum_hops(jnp.where(valid[..., None], frames, 0.0))[:, start : start + count]
         weight = self._sum_hops(envelope)[:, start : start + count]
         # Guarded inside the division too: a zero there would turn gradients into NaN.
@@ -288,8 +317,3 @@ class Vocos(nnx.Module):
         parts = frames.reshape(batch, n, overlap, hop)
         shifted = [jnp.pad(parts[:, :, q], ((0, 0), (q, overlap - 1 - q), (0, 0))) for q in range(overlap)]
         return sum(shifted[1:], shifted[0]).reshape(batch, -1)
-
-    def _window(self) -> np.ndarray:
-        """Periodic Hann window, float32 [n_fft]."""
-        n_fft = self.config.n_fft
-        return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)).astype(np.float32)
