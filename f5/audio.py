@@ -209,12 +209,19 @@ def _join_spoken(samples: Samples, rate: int, silence_ms: int, dbfs: float) -> S
     return joined
 
 
-def _without_leading_silence(samples: Samples, rate: int) -> Samples:
+def _leading_silence(samples: Samples, rate: int) -> int:
+    """Its length in ms."""
     loudness = _Loudness(samples, rate)
     starts = np.arange(0, loudness.milliseconds, _SEEK_MS)
     loud = np.flatnonzero(loudness.rms(starts, _SEEK_MS) >= _threshold(_EDGE_DBFS))
-    start = int(starts[loud[0]]) if len(loud) else loudness.milliseconds
-    return _cut(samples, rate, start, loudness.milliseconds)
+    return int(starts[loud[0]]) if len(loud) else loudness.milliseconds
+
+
+def _without_silent_edges(samples: Samples, rate: int) -> Samples:
+    speech = _cut(samples, rate, _leading_silence(samples, rate), _milliseconds(len(samples), rate))
+    silence = _leading_silence(speech[::-1], rate)
+    # Counted from the start even here: a millisecond need not be a whole number of samples.
+    return _cut(speech, rate, 0, _milliseconds(len(speech), rate) - silence) if silence else speech
 
 
 def trim_reference(samples: Samples, rate: int) -> Samples:
@@ -228,8 +235,7 @@ def trim_reference(samples: Samples, rate: int) -> Samples:
         speech = _join_spoken(samples, rate, silence_ms=100, dbfs=-40)
     if _milliseconds(len(speech), rate) > _CLIP_MS:
         speech = _cut(speech, rate, 0, _CLIP_MS)
-    speech = _without_leading_silence(speech, rate)
-    speech = _without_leading_silence(speech[::-1], rate)[::-1]
+    speech = _without_silent_edges(speech, rate)
     if not len(speech):
         raise SilentAudioError(f"the audio is silent: nothing in it is louder than {_EDGE_DBFS:g} dBFS")
     # pydub makes 50 ms at 11,025 Hz (551 samples) and converts them to the clip's rate.

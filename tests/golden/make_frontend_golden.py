@@ -207,7 +207,7 @@ def clips() -> dict[str, tuple[int, np.ndarray]]:
     }
     peaks = (20, 100, 170, 250, 390, 500, 700, 4000, 9000, 9000)
     for number in range(24):
-        rate = (24_000, 16_000, 22_050, 44_100)[number % 4]
+        rate = (24_000, 11_025, 22_050, 44_100, 11_025, 16_000)[number % 6]
         lengths = (1500, 4000) if number % 2 else (60, 2600)
         parts = [(chance.randint(*lengths), chance.choice(peaks)) for _ in range(chance.randint(2, 14))]
         parts.insert(chance.randrange(len(parts)), (700, 8000))  # something to keep
