@@ -276,11 +276,11 @@ def mel(samples: Samples, config: MelConfig) -> NDArray[np.float32]:
     spectrum = np.fft.rfft(frames * window)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     magnitude = np.sqrt(power if config.kind == "vocos" else power + 1e-9)
-    return np.log(np.maximum(magnitude @ _filters(config), _LOG_FLOOR)).astype(np.float32)
+    return np.log(np.maximum(magnitude @ mel_filters(config), _LOG_FLOOR)).astype(np.float32)
 
 
 @lru_cache
-def _filters(config: MelConfig) -> NDArray[np.float64]:
+def mel_filters(config: MelConfig) -> NDArray[np.float64]:
     """Triangles [n_fft // 2 + 1, n_mels] from 0 Hz to half the sample rate."""
     top = config.sample_rate / 2
     frequencies = np.linspace(0, top, config.n_fft // 2 + 1)

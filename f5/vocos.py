@@ -92,6 +92,7 @@ class VocosConfig:
         for left, right in (
             (("feature_extractor.n_mels", mel["n_mels"]), ("backbone.input_channels", backbone["input_channels"])),
             (("feature_extractor.hop_length", mel["hop_length"]), ("head.hop_length", head["hop_length"])),
+            (("feature_extractor.n_fft", mel["n_fft"]), ("head.n_fft", head["n_fft"])),
             (("backbone.dim", backbone["dim"]), ("head.dim", head["dim"])),
         ):
             if left[1] != right[1]:

@@ -25,8 +25,9 @@ import numpy as np
 import safetensors.numpy
 from flax import nnx
 
+from f5.audio import mel_filters
 from f5.checkpoint import Checkpoint, CheckpointError, open_checkpoint
-from f5.config import BackboneConfig
+from f5.config import BackboneConfig, MelConfig
 from f5.dit import DiT
 from f5.unett import UNetT
 from f5.vocos import TAPS, Vocos, VocosConfig, hann_window
@@ -186,9 +187,11 @@ def _backbone_buffers(config: BackboneConfig) -> list[Buffer]:
 
 def _vocos_buffers(config: VocosConfig) -> list[Buffer]:
     window = hann_window(config.n_fft)
+    mel = MelConfig(config.sample_rate, config.n_fft, config.hop, config.n_fft, config.input_channels)
     return [
         Buffer("head.istft.window", window, "synthesis window"),
         Buffer("feature_extractor.mel_spec.spectrogram.window", window, "analysis window"),
+        Buffer("feature_extractor.mel_spec.mel_scale.fb", mel_filters(mel).astype(np.float32), "mel filters"),
     ]
 
 
@@ -370,12 +373,9 @@ def _check_buffers(source: _Source, buffers: Iterable[Buffer]) -> None:
     for buffer in buffers:
         if buffer.key in source.shapes:
             stored = _as_floats(source, buffer.key)
-            # Files in half precision round them.
-            tolerance = 1e-5 if stored.dtype.itemsize >= 4 else 1e-2
-            if not np.allclose(stored.astype(np.float32), buffer.value, rtol=tolerance, atol=tolerance):
-                raise CheckpointError(
-                    f"{source.name}: {buffer.key} holds other {buffer.meaning} than the model's; it was not made for it"
-                )
+            # Wide enough for float32 formulas and files in half precision; another formula differs by far more.
+            if not np.allclose(stored.astype(np.float32), buffer.value, rtol=1e-2, atol=1e-3):
+                raise CheckpointError(f"{source.name}: {buffer.key} is not the {buffer.meaning} of this model")
 
 
 def _as_floats(source: _Source, key: str) -> np.ndarray:
