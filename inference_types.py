@@ -313,7 +313,7 @@ class Programs(Protocol):
     def step(self, bucket: int, state: Any, rows: Sequence[StepRow]) -> Any:
         """Advance at most ``step_sizes[-1]`` rows by one step. Donates ``state``; returns without waiting."""
 
-    def fence(self, state: Any) -> Callable[[], None]:
+    def fence(self, state: Any) -> Callable[[], object]:
         """A call that waits until the work dispatched on ``state`` so far is done; valid after ``state`` is donated.
 
         The call raises what that work raised.

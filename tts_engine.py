@@ -147,6 +147,11 @@ class TTSEngine:
         return self.state is EngineState.READY
 
     @property
+    def load_failure(self) -> str | None:
+        """Why the model could not be loaded, if so."""
+        return self.failure if self.broken and self._programs is None else None
+
+    @property
     def broken(self) -> bool:
         return self.state is EngineState.BROKEN
 
@@ -159,18 +164,19 @@ class TTSEngine:
         except Refused:
             self.metrics.requests.labels("refused").inc()
             raise
+        number = next(self._arrivals)
         job = Job(
             request,
-            arrival=next(self._arrivals),
+            arrival=number,
             now=time.monotonic(),
             events=EventBuffer(
                 asyncio.get_running_loop(),
                 programs.sample_rate,
                 on_read=self._requests.poke,
-                on_end=lambda event: self._ended(request.request_id, event),
+                on_end=lambda event: self._ended(number, request.request_id, event),
             ),
         )
-        self._ledger.expect(job.id, request.parts, request.nfe)
+        self._ledger.expect(job.arrival, request.parts, request.nfe)
         self._requests.add(job)
         # A stage that died between the check and here has already failed the requests it knew of.
         if not self.ready and self.state is not EngineState.DRAINING:
@@ -180,7 +186,7 @@ class TTSEngine:
     def appended(self, job: Job, part: Part | None) -> None:
         """A ticket has taken a part, or with None the end, of an open request."""
         if part is not None:
-            self._ledger.expect(job.id, [part], job.request.nfe)
+            self._ledger.expect(job.arrival, [part], job.request.nfe)
         self._requests.appended(job)
 
     def limits(self) -> Limits:
@@ -202,8 +208,6 @@ class TTSEngine:
                 f"a place is expected in {seconds} s",
                 seconds,
             )
-        if any(job.id == request.request_id for job in self._requests.jobs()):
-            raise RequestError(409, "duplicate_request_id", f"request_id {request.request_id!r} is being served already")
         ahead = self._ledger.seconds_for_all()
         if self._ledger.measured and ahead > request.timeout_s:
             seconds = whole_seconds(ahead - request.timeout_s)
@@ -223,8 +227,8 @@ class TTSEngine:
         seconds = whole_seconds(self._ledger.seconds_for_all())
         return Refused(503, self.state.value, "the server is shutting down", retry_after=seconds)
 
-    def _ended(self, request_id: str, event: Done | Failed) -> None:
-        self._ledger.close(request_id)
+    def _ended(self, number: int, request_id: str, event: Done | Failed) -> None:
+        self._ledger.close(number)
         self.metrics.requests.labels(_outcome(event)).inc()
         if isinstance(event, Done):
             metadata = event.metadata

@@ -28,44 +28,44 @@ class _Account:
 
 
 class Ledger:
-    """Open costs by request, and the measured speed. Safe for any thread."""
+    """Open costs by request (its number of arrival), and the measured speed. Safe for any thread."""
 
     def __init__(self) -> None:
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[int, _Account] = {}
         self._frames_per_byte = _FRAMES_PER_BYTE
         self._rate = _FRAME_STEPS_PER_SECOND
         self.measured = False  # whether the speed rests on a turn that was timed
         self._lock = threading.Lock()
 
-    def expect(self, request_id: str, parts: Sequence[Part], nfe: int) -> None:
+    def expect(self, job: int, parts: Sequence[Part], nfe: int) -> None:
         """Text has come in."""
         with self._lock:
-            account = self._accounts.setdefault(request_id, _Account())
+            account = self._accounts.setdefault(job, _Account())
             account.unplanned += sum(_weight(part.text, part.speed) * nfe for part in parts if isinstance(part, Speech))
 
-    def plan(self, request_id: str, text: str, speed: float, nfe: int, frames: int) -> None:
+    def plan(self, job: int, text: str, speed: float, nfe: int, frames: int) -> None:
         """A segment's true length is known; learn from it."""
         weight = _weight(text, speed)
         with self._lock:
             self._frames_per_byte += _SMOOTHING * (frames / max(weight, 1) - self._frames_per_byte)
-            if (account := self._accounts.get(request_id)) is not None:
+            if (account := self._accounts.get(job)) is not None:
                 account.unplanned = max(account.unplanned - weight * nfe, 0.0)
                 account.planned += frames * nfe
 
-    def advance(self, frames: dict[str, int], seconds: float) -> None:
+    def advance(self, frames: dict[int, int], seconds: float) -> None:
         """A turn has advanced these frames, by request, by one step each, in ``seconds``."""
         with self._lock:
             if seconds > 0 and frames:
                 rate = sum(frames.values()) / seconds
                 self._rate += (_SMOOTHING if self.measured else 1.0) * (rate - self._rate)
                 self.measured = True
-            for request_id, count in frames.items():
-                if (account := self._accounts.get(request_id)) is not None:
+            for job, count in frames.items():
+                if (account := self._accounts.get(job)) is not None:
                     account.done += count
 
-    def close(self, request_id: str) -> None:
+    def close(self, job: int) -> None:
         with self._lock:
-            self._accounts.pop(request_id, None)
+            self._accounts.pop(job, None)
 
     def seconds_for_all(self) -> float:
         """Until everything now open would be done."""

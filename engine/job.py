@@ -22,8 +22,8 @@ class Job:
 
     def __init__(self, request: GenerationRequest, *, arrival: int, now: float, events: EventBuffer) -> None:
         self.request = request
-        self.id = request.request_id
-        self.arrival = arrival
+        self.id = request.request_id  # for people; clients choose it, so it need not be unique
+        self.arrival = arrival  # the engine's own key
         self.submitted = now
         self.events = events
         self.lock = threading.Lock()

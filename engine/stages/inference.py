@@ -34,8 +34,8 @@ FAILURES_IN_A_ROW = 5
 class _Turn:
     """Dispatched work that has not been waited for: per bucket, the rows and the call that waits."""
 
-    fences: dict[int, tuple[list[Key], Callable[[], None]]]
-    frames: dict[str, int]  # by request
+    fences: dict[int, tuple[list[Key], Callable[[], object]]]
+    frames: dict[int, int]  # by job
     rows: int
     started: float
 
@@ -132,7 +132,8 @@ class Inference:
             turn.rows += len(rows)
             for key in keys:
                 segment = self._segments[key]
-                turn.frames[segment.job.id] = turn.frames.get(segment.job.id, 0) + segment.plan.frames
+                number = segment.job.arrival
+                turn.frames[number] = turn.frames.get(number, 0) + segment.plan.frames
         if turn.fences:
             self._turns.append(turn)
 

@@ -114,7 +114,7 @@ class Postprocess:
         self._inbox = inbox
         self._metrics = metrics
         self._chunk_samples = max(1, round(options.chunk_s * programs.sample_rate))
-        self._clips: dict[str, _Clip] = {}
+        self._clips: dict[int, _Clip] = {}
 
     def run(self) -> None:
         while True:
@@ -124,8 +124,8 @@ class Postprocess:
                 self._advance(min(ready, key=_Clip.needed_at))
 
     def _take_in(self) -> None:
-        for job_id in [clip.job.id for clip in self._clips.values() if not clip.job.alive]:
-            del self._clips[job_id]
+        for number in [clip.job.arrival for clip in self._clips.values() if not clip.job.alive]:
+            del self._clips[number]
         arrived = self._inbox.drain()
         if not arrived and not any(clip.ready for clip in self._clips.values()):
             arrived = [self._inbox.get()]
@@ -133,9 +133,9 @@ class Postprocess:
             job = item.job if isinstance(item, End) else item.segment.job
             if not job.alive:
                 continue
-            clip = self._clips.get(job.id)
+            clip = self._clips.get(job.arrival)
             if clip is None:
-                clip = self._clips[job.id] = _Clip(job, self._programs.sample_rate, self._chunk_samples)
+                clip = self._clips[job.arrival] = _Clip(job, self._programs.sample_rate, self._chunk_samples)
             if isinstance(item, End):
                 clip.end = item
             else:
@@ -184,7 +184,7 @@ class Postprocess:
         clip.pause(clip.end.silence)
         clip.finish()
         self._count(clip, heard, sent)
-        del self._clips[clip.job.id]
+        del self._clips[clip.job.arrival]
         job = clip.job
         first = clip.first_audio or time.monotonic()
         duration = clip.samples / self._programs.sample_rate

@@ -145,7 +145,7 @@ class Preprocess:
         script, request = job.script, job.request
         text, seconds = utterance.texts.popleft(), utterance.seconds.popleft()
         plan = self._plan(text, utterance, seconds)
-        self._ledger.plan(job.id, text, utterance.speed, request.nfe, plan.frames)
+        self._ledger.plan(job.arrival, text, utterance.speed, request.nfe, plan.frames)
         segment = Segment(
             key=Key(next(self._keys)),
             job=job,

@@ -44,7 +44,7 @@ class RequestQueue:
         self.segments_ahead = 1
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
-        self._active: dict[str, Job] = {}
+        self._active: dict[int, Job] = {}
         self._stopping = False
         self._dirty = False
 
@@ -140,7 +140,7 @@ class RequestQueue:
 
     def _forget(self, job: Job) -> None:
         if job.active:
-            del self._active[job.id]
+            del self._active[job.arrival]
         else:
             self._waiting.remove(job)
 
@@ -160,7 +160,7 @@ class RequestQueue:
         started = []
         while self._waiting and len(self._active) < self._options.max_concurrent_requests:
             job = self._waiting.popleft()
-            self._active[job.id] = job
+            self._active[job.arrival] = job
             job.active = job.preparing = True
             started.append(job)
         return started

@@ -1,0 +1,21 @@
+"""The HTTP and WebSocket protocols, one file each, all on the same engine.
+
+Routers are made from what they work with: `settings.Settings` and `api.services.Services`. The engine's own state, which
+probes report, is on ``request.app.state``.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api import generate, probes
+from api.services import Services
+from settings import Settings
+
+
+def routers(settings: Settings, services: Services) -> list[APIRouter]:
+    """Every router of the server, in the order of the documentation page. A new protocol is added here."""
+    return [
+        generate.router(settings, services.defaults),
+        probes.routes,
+    ]

@@ -1,0 +1,91 @@
+"""Health for people and orchestrators, and metrics for Prometheus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+
+
+class QueueState(BaseModel):
+    """How much is in a queue, and how much fits."""
+
+    depth: int
+    limit: int
+
+
+class SlotState(BaseModel):
+    """Slots of a bucket."""
+
+    in_use: int
+    of: int
+
+
+class EngineHealth(BaseModel):
+    """The four threads and what is between them."""
+
+    state: str = Field(description="loading, ready, draining, broken or stopped")
+    failure: str | None = Field(description="why it is broken")
+    threads: dict[str, bool] = Field(description="whether each is alive")
+    queues: dict[str, QueueState]
+    slots: dict[str, SlotState] = Field(description="by bucket of padded frames")
+
+
+class Orchestrator(BaseModel):
+    """The model."""
+
+    model: str
+    device_mesh: str
+    dtype: str
+    loaded: bool
+
+
+class Health(BaseModel):
+    """200 when ready; 503 while loading, draining or broken."""
+
+    status: str
+    orchestrator: Orchestrator
+    engine: EngineHealth
+
+
+routes = APIRouter(tags=["operation"])
+_UNREADY: dict[int | str, dict[str, Any]] = {503: {"description": "not ready"}}
+
+
+@routes.get("/v1/health", responses={200: {"model": Health}, 503: {"model": Health, "description": "not ready"}})
+async def health(request: Request) -> Response:
+    """The state of the model and of the engine."""
+    state = request.app.state
+    engine = EngineHealth(**state.engine.health())
+    orchestrator = Orchestrator(
+        model=state.settings.model,
+        device_mesh=state.settings.device_mesh,
+        dtype=state.settings.dtype,
+        loaded=engine.state in ("ready", "draining"),
+    )
+    status = "ok" if engine.state == "ready" else engine.state
+    body = Health(status=status, orchestrator=orchestrator, engine=engine)
+    return JSONResponse(body.model_dump(), status_code=200 if state.engine.ready else 503)
+
+
+@routes.get("/livez", response_class=PlainTextResponse, responses={503: {"description": "a stage has died: restart"}})
+async def livez(request: Request) -> PlainTextResponse:
+    """Whether the process is worth keeping: false only when a stage has died, which a restart cures."""
+    broken = request.app.state.engine.broken
+    return PlainTextResponse("broken" if broken else "ok", status_code=503 if broken else 200)
+
+
+@routes.get("/readyz", response_class=PlainTextResponse, responses=_UNREADY)
+async def readyz(request: Request) -> PlainTextResponse:
+    """Whether requests are taken in."""
+    ready = request.app.state.engine.ready
+    return PlainTextResponse("ok" if ready else "not ready", status_code=200 if ready else 503)
+
+
+@routes.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Prometheus text format."""
+    return Response(generate_latest(request.app.state.engine.metrics.registry), media_type=CONTENT_TYPE_LATEST)
