@@ -48,7 +48,7 @@ class DiT(nnx.Module):
         self.time = TimeEmbedding(config.dim, rngs=rngs, dtype=param_dtype)
         self.text = TextEmbedding(config, rngs=rngs, dtype=param_dtype)
         self.input = InputProjection(config, rngs=rngs, dtype=param_dtype)
-        self.blocks = nnx.vmap(lambda r: DiTBlock(config, rngs=r, dtype=param_dtype))(rngs.fork(split=config.depth))
+        self.blocks = nnx.vmap(lambda r: DiTBlock(config, rngs=r, dtype=param_dtype))(rngs.split(config.depth))
         self.long_skip = (
             Linear(2 * config.dim, config.dim, rngs=rngs, bias=False, dtype=param_dtype)
             if config.long_skip_connection

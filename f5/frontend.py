@@ -6,7 +6,7 @@ bytes (`f5.text.PinyinFrontend`), the embedded voice reads phonemes and has leng
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -37,6 +37,8 @@ class SegmentPlan:
     tokens: NDArray[np.int32]  # [n_tokens], reference and generated text together, no padding
     ref_frames: int  # generated speech starts at this frame: `len(reference.samples) // hop`
     frames: int  # reference and generated speech together
+    # [k, 100], mel frames of the reference at `ref_frames` and beyond: known, so the output keeps them (`SpeechModel.plan`).
+    overhang: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 100), np.float32))
 
 
 class Frontend(Protocol):

@@ -169,7 +169,7 @@ class TextEmbedding(nnx.Module):
         size = (config.text_num_embeds + 1, config.text_dim)  # row 0 is the filler
         self.embedding = nnx.Param(jax.random.normal(rngs.params(), size, dtype))
         self.blocks = (
-            nnx.vmap(lambda r: ConvNeXtV2(config.text_dim, rngs=r, dtype=dtype))(rngs.fork(split=config.conv_layers))
+            nnx.vmap(lambda r: ConvNeXtV2(config.text_dim, rngs=r, dtype=dtype))(rngs.split(config.conv_layers))
             if config.conv_layers
             else None
         )

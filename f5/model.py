@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import jax
@@ -57,8 +57,17 @@ class SpeechModel:
             raise ValueError("the reference's text is empty; it must say what is spoken in the clip")
         samples, gain = audio.reference_samples(clip, self.config.mel.sample_rate)
         mel = audio.mel(samples, self.config.mel)
-        key = hashlib.sha256(samples.tobytes() + text.encode()).digest()
+        key = hashlib.sha256(samples.tobytes() + np.float32(gain).tobytes() + text.encode()).digest()
         return Reference(samples, mel, text, gain, key, nbytes=samples.nbytes + mel.nbytes)
+
+    def plan(self, text: str, reference: Reference, *, speed: float, seconds: float | None) -> SegmentPlan:
+        """Tokens and lengths of one segment; `seconds`: how long its speech shall be. Raises ValueError, see `Frontend`.
+
+        A centred mel has one frame more than the reference has whole hops. Upstream cuts its output at the whole hops
+        and puts the reference's own frames back, so the first frame of the speech is the reference's last.
+        """
+        plan = self.frontend.plan(text, reference, speed=speed, seconds=seconds)
+        return replace(plan, overhang=reference.mel[plan.ref_frames : plan.frames])
 
     def speak(
         self,
@@ -81,7 +90,7 @@ class SpeechModel:
             raise ValueError("the text is empty; there is nothing to say")
         clips = []
         for index, segment in enumerate(segments):
-            plan = self.frontend.plan(segment, reference, speed=speed, seconds=None)
+            plan = self.plan(segment, reference, speed=speed, seconds=None)
             for step, x in enumerate(self.flow(plan, reference, sampling, seed=seed, segment_index=index), 1):
                 if progress:
                     x.block_until_ready()
@@ -107,8 +116,8 @@ class SpeechModel:
         )
 
     def generated(self, x: jax.Array, plan: SegmentPlan) -> NDArray[np.float32]:
-        """The log-mel that a finished flow has added to the reference: [generated frames, mel]."""
-        return np.asarray(from_backbone_scale(self.config, x[0]))[plan.ref_frames : plan.frames]
+        """The log-mel that a finished flow [1, n, mel] has added to the reference: [generated frames, mel]."""
+        return cut_generated(np.asarray(from_backbone_scale(self.config, x[0])), plan)
 
     def decode(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """Samples of a whole clip of log-mel [frames, mel]: (frames − 1) · hop of them."""
@@ -161,6 +170,13 @@ def backbone_inputs(
 def from_backbone_scale(config: ModelConfig, x: jax.Array) -> jax.Array:
     """Log-mel from what the backbone speaks in; any shape."""
     return x / jnp.float32(config.mel_scale) - jnp.float32(config.mel_offset)
+
+
+def cut_generated(mel: NDArray[np.float32], plan: SegmentPlan) -> NDArray[np.float32]:
+    """The speech of a segment [generated frames, mel] out of its padded log-mel [n, mel], its overhang put back."""
+    generated = mel[plan.ref_frames : plan.frames].copy()
+    generated[: len(plan.overhang)] = plan.overhang
+    return generated
 
 
 def cross_fade(clips: list[NDArray[np.float32]], overlap: int) -> NDArray[np.float32]:

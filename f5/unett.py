@@ -44,7 +44,7 @@ class UNetT(nnx.Module):
 
         def stack(later_half: bool) -> UNetTBlock:
             build = nnx.vmap(lambda r: UNetTBlock(config, later_half, rngs=r, dtype=param_dtype))
-            return build(rngs.fork(split=config.depth // 2))
+            return build(rngs.split(config.depth // 2))
 
         self.first = stack(False)
         self.later = stack(True)

@@ -190,7 +190,7 @@ class Vocos(nnx.Module):
         self.norm_scale = nnx.Param(jnp.ones((dim,), param_dtype))
         self.norm_shift = nnx.Param(jnp.zeros((dim,), param_dtype))
         self.blocks = nnx.vmap(lambda r: ConvNeXtBlock(config, rngs=r, dtype=param_dtype))(
-            rngs.fork(split=config.num_layers)
+            rngs.split(config.num_layers)
         )
         self.final_scale = nnx.Param(jnp.ones((dim,), param_dtype))
         self.final_shift = nnx.Param(jnp.zeros((dim,), param_dtype))

@@ -50,6 +50,10 @@ def main() -> None:
                 seed=SEED,
             )
             arrays[f"{name}/sample/{nfe}/{cfg}/{sway}"] = sampled.numpy()
+    model, _ = official.build(CASES["dit_v1"], SEED)
+    model.odeint_kwargs = {"method": "midpoint"}
+    options = {"steps": 6, "cfg_strength": 2.0, "sway_sampling_coef": -1.0, "seed": SEED, "use_epss": False}
+    arrays["midpoint"] = model.sample(torch.from_numpy(ref), torch.from_numpy(tokens), FRAMES, **options)[0].numpy()
     np.savez_compressed(HERE / "backbones.npz", **arrays)
     (HERE / "backbone_shapes.json").write_text(json.dumps(shapes, indent=1) + "\n")
 
