@@ -11,7 +11,7 @@ from inference_types import GenerationRequest, Part, RequestError, Speech
 
 SPEED_MIN, SPEED_MAX = 0.25, 4.0
 CFG_MAX = 10.0
-PAUSE_MAX_S = 30.0
+PAUSE_MAX_S = 10.0
 SECONDS_MAX = 600.0
 SEED_MAX = 2**32 - 1
 PARTS_MAX = 1000

@@ -1,0 +1,444 @@
+"""The HTTP service end to end: a real uvicorn in a subprocess, on the toy model whose samples are known."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import av
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from tests.server import ROOT, Server, running, wav_clip
+from tests.toy_programs import RATE, ToyPrograms, expected
+
+TEXT = "The quick brown fox jumps over the lazy dog while the band plays on and on into the night. "
+CLIP = base64.b64encode(wav_clip()).decode()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    flags = ("--max-body-mib", "1", "--stall-timeout-s", "1", "--ping-s", "0.1", "--max-text-chars", "5000")
+    with running(*flags, toy={"step_s": 0.004}) as running_server:
+        yield running_server
+
+
+def post(server: Server, path: str = "/v1/generate", headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+    return httpx.post(server.url + path, json=body, headers=headers, timeout=60)
+
+
+def stream(server: Server, **body: Any) -> list[tuple[str, dict[str, Any]]]:
+    """All events of a stream, as names and data."""
+    with httpx.stream("POST", f"{server.url}/v1/generate/stream", json=body, timeout=60) as response:
+        assert response.status_code == 200, response.read()
+        assert response.headers["content-type"].startswith("text/event-stream")
+        return parse_events("".join(response.iter_text()))
+
+
+def parse_events(text: str) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if fields:
+            found.append((fields.get("event", "message"), json.loads(fields["data"])))
+    return found
+
+
+def joined(events: list[tuple[str, dict[str, Any]]]) -> bytes:
+    return b"".join(base64.b64decode(data["audio_chunk"]) for name, data in events if name == "message")
+
+
+def samples(wav: bytes) -> np.ndarray:
+    return np.frombuffer(wav[44:], "<i2").astype(np.float32) / 32767
+
+
+def until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+# What is served
+
+
+def test_the_stream_is_one_valid_file_with_the_samples_of_the_whole_clip(server: Server) -> None:
+    body = {"gen_text": TEXT * 3, "seed": 9, "num_inference_steps": 6}
+    events = stream(server, **body)
+    data = [event for _, event in events]
+    assert [event["chunk_index"] for event in data] == list(range(len(data)))
+    assert [event["is_final"] for event in data] == [False] * (len(data) - 1) + [True]
+    assert {event["sample_rate"] for event in data} == {RATE}
+    metadata = data[-1]["metadata"]
+    assert metadata["total_chunks"] == len(data) and metadata["seed"] == 9 and metadata["segments"] > 2
+    wav = joined(events)
+    decoded, rate = soundfile.read(io.BytesIO(wav))
+    assert rate == RATE and len(decoded) == round(metadata["duration"] * RATE)
+
+    reply = post(server, **body).json()
+    whole = base64.b64decode(reply["audio_base64"])
+    assert whole[44:] == wav[44:]
+    assert soundfile.info(io.BytesIO(whole)).frames == len(decoded), "the header of a whole clip tells its length"
+    assert reply["duration"] == metadata["duration"] and reply["seed"] == 9 and reply["sample_rate"] == RATE
+
+    by_hand = expected(
+        ToyPrograms(),
+        TEXT.strip() + " " + TEXT.strip() + " " + TEXT.strip(),
+        seed=9,
+        nfe=6,
+        cfg=2.0,
+        sway=False,
+        first_seconds=2.0,
+        ref_frames=140,
+    )
+    np.testing.assert_allclose(samples(wav), by_hand, atol=1e-4)
+
+
+def test_a_reference_of_ones_own_and_formats(server: Server) -> None:
+    body = {"gen_text": "Hello you.", "ref_audio_base64": CLIP, "ref_text": "Some words.", "seed": 1}
+    own = post(server, **body).json()
+    assert post(server, **{**body, "ref_audio_base64": "data:audio/wav;base64," + CLIP}).json()["duration"] == own["duration"]
+    stored = post(server, gen_text="Hello you.", voice="toy", seed=1).json()
+    assert stored["audio_base64"] == own["audio_base64"]
+    pcm = post(server, gen_text="Hello you.", response_format="pcm", seed=1).json()
+    assert base64.b64decode(pcm["audio_base64"]) == base64.b64decode(own["audio_base64"])[44:]
+    flac = base64.b64decode(post(server, gen_text="Hello you.", response_format="flac", seed=1).json()["audio_base64"])
+    raw = base64.b64decode(pcm["audio_base64"])
+    with av.open(io.BytesIO(flac)) as container:
+        decoded = np.concatenate([frame.to_ndarray().ravel() for frame in container.decode(audio=0)])
+    assert decoded.astype("<i2").tobytes() == raw
+
+
+def test_seeds_differ_unless_given(server: Server) -> None:
+    first, second = (post(server, gen_text="Hello you.").json() for _ in range(2))
+    assert first["seed"] != second["seed"] and first["audio_base64"] != second["audio_base64"]
+    again = post(server, gen_text="Hello you.", seed=first["seed"]).json()
+    assert again["audio_base64"] == first["audio_base64"]
+
+
+def test_request_ids_go_in_and_out_and_into_the_log(server: Server) -> None:
+    reply = post(server, headers={"X-Request-ID": "my-id.7"}, gen_text="Hello.")
+    assert reply.headers["x-request-id"] == "my-id.7" and reply.json()["metadata"]["request_id"] == "my-id.7"
+    until(lambda: "[my-id.7] done" in server.log)
+    made = post(server, headers={"X-Request-ID": "bad id"}, gen_text="")
+    assert made.headers["x-request-id"].startswith("req-")
+    assert made.json()["error"]["request_id"] == made.headers["x-request-id"]
+
+
+def test_silence_is_filled_with_pings(server: Server) -> None:
+    body = {"gen_text": TEXT * 4, "num_inference_steps": 64}
+    with httpx.stream("POST", f"{server.url}/v1/generate/stream", json=body, timeout=60) as response:
+        text = "".join(response.iter_text())
+    assert ": ping\n\n" in text
+    assert parse_events(text)[-1][1]["is_final"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "words"),
+    [
+        ({}, "gen_text", "required"),
+        ({"gen_text": ""}, "gen_text", "at least 1"),
+        ({"gen_text": "  \n "}, "gen_text", "nothing to say"),
+        ({"gen_text": "..."}, "gen_text", "nothing to say"),
+        ({"gen_text": "x" * 5001}, "gen_text", "5000"),
+        ({"gen_text": 5}, "gen_text", "string"),
+        ({"gen_text": "a\ud800b"}, "gen_text", "surrogate"),
+        ({"gen_text": "x", "num_inference_steps": 0}, "num_inference_steps", "greater than or equal to 1, not 0"),
+        ({"gen_text": "x", "num_inference_steps": 65}, "num_inference_steps", "64"),
+        ({"gen_text": "x", "num_inference_steps": True}, "num_inference_steps", "integer"),
+        ({"gen_text": "x", "guidance_scale": -1}, "guidance_scale", "0"),
+        ({"gen_text": "x", "speed_factor": 5}, "speed_factor", "4"),
+        ({"gen_text": "x", "seed": 2**32}, "seed", "4294967295"),
+        ({"gen_text": "x", "duration": 601}, "duration", "600"),
+        ({"gen_text": "x", "timeout_s": 1e6}, "timeout_s", "300"),
+        ({"gen_text": "x", "response_format": "midi"}, "response_format", "wav"),
+        ({"gen_text": "x", "voice": "nobody"}, "voice", "nobody"),
+        ({"gen_text": "[voice:nobody] x"}, "gen_text", "nobody"),
+        ({"gen_text": "x [pause:99]"}, "gen_text", "at most 10"),
+        ({"gen_text": "x", "unheard_of": 1}, "unheard_of", "not permitted"),
+        ({"gen_text": "x", "ref_text": "y"}, "ref_audio_base64", "missing"),
+        ({"gen_text": "x", "ref_audio_base64": CLIP}, "ref_text", "missing"),
+        ({"gen_text": "x", "ref_audio_base64": CLIP, "ref_text": "y", "voice": "toy"}, "voice", "exclude"),
+        ({"gen_text": "x", "ref_audio_base64": "%%%", "ref_text": "y"}, "ref_audio_base64", "not base64"),
+        ({"gen_text": "x", "ref_audio_base64": "", "ref_text": "y"}, "ref_audio_base64", "empty"),
+        ({"gen_text": "x", "ref_audio_base64": "AAAA", "ref_text": "y"}, "ref_audio_base64", "not an audio file"),
+        (
+            {"gen_text": "x", "ref_audio_base64": base64.b64encode(wav_clip(0.1)).decode(), "ref_text": "y"},
+            "ref_audio_base64",
+            "0.10 s",
+        ),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/generate", "/v1/generate/stream"])
+def test_bad_input_is_refused_in_a_sentence(
+    server: Server, path: str, body: dict[str, Any], param: str, words: str
+) -> None:
+    reply = httpx.post(server.url + path, content=json.dumps(body), headers={"content-type": "application/json"})
+    error = reply.json()["error"]
+    assert reply.status_code == 422, error
+    assert error["param"] == param and param in error["message"] and words in error["message"], error
+    assert error["type"] == "invalid_request_error" and error["request_id"]
+
+
+def test_bodies_that_are_no_requests(server: Server) -> None:
+    url = f"{server.url}/v1/generate"
+    json_type = {"content-type": "application/json"}
+    assert httpx.post(url, content="{", headers=json_type).status_code == 400
+    assert httpx.post(url, content="[]", headers=json_type).status_code == 422
+    assert httpx.post(url, content=b"\xff\xfe", headers=json_type).status_code in (400, 422)
+    assert httpx.get(url).status_code == 405
+    assert httpx.get(f"{server.url}/nothing").json()["error"]["code"] == "not_found"
+
+
+def test_large_bodies_are_refused_before_they_are_read(server: Server) -> None:
+    url = f"{server.url}/v1/generate"
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:  # the body is announced and never sent
+        connection.sendall(b"POST /v1/generate HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000000\r\n\r\n")
+        assert b" 413 " in connection.recv(4096)
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b" " * 65536
+
+    reply = httpx.post(url, content=endless(), headers={"content-type": "application/json"})
+    assert reply.status_code == 413 and "1048576 bytes" in reply.json()["error"]["message"]
+
+
+def test_metrics_and_health_tell_what_goes_on(server: Server) -> None:
+    post(server, gen_text="Hello.")
+    assert server.metric('f5_requests_total{outcome="done"}') >= 1
+    assert server.metric("f5_compiles_after_ready_total") == 0
+    assert server.metric("f5_time_to_first_audio_seconds_count") >= 1
+    assert server.metric("f5_audio_bytes_total") > 0
+    assert server.metric("f5_reference_cache_hits_total") + server.metric("f5_reference_cache_misses_total") > 0
+    health = httpx.get(f"{server.url}/v1/health").json()
+    assert health["status"] == "ok" and all(health["engine"]["threads"].values())
+    assert set(health["engine"]["threads"]) == {"request-queue", "preprocess", "inference", "postprocess"}
+    assert httpx.get(f"{server.url}/livez").text == "ok" and httpx.get(f"{server.url}/readyz").text == "ok"
+
+
+def test_the_documented_examples_work(server: Server) -> None:
+    document = httpx.get(f"{server.url}/openapi.json").json()
+    operation = document["paths"]["/v1/generate"]["post"]["requestBody"]["content"]["application/json"]
+    assert len(operation["examples"]) >= 2
+    for example in operation["examples"].values():
+        assert post(server, **example["value"]).status_code == 200
+    schema = document["components"]["schemas"]["GenerateRequest"]["properties"]
+    assert schema["num_inference_steps"]["default"] == 8, "the model's own default is in the schema"
+
+
+# Clients that go away, or do not read
+
+
+def test_thirty_two_clients_of_which_one_in_four_goes_away(server: Server) -> None:
+    right = {seed: joined(stream(server, gen_text=TEXT, seed=seed)) for seed in range(4)}
+
+    def client(number: int) -> str:
+        body = {"gen_text": TEXT, "seed": number % 4}
+        if number % 4:
+            events = stream(server, **body)
+            assert sum(data["is_final"] for _, data in events) == 1 and events[-1][1]["is_final"]
+            assert joined(events) == right[number % 4], "audio differs among others"
+            return "whole"
+        with httpx.stream("POST", f"{server.url}/v1/generate/stream", json=body, timeout=60) as response:
+            next(response.iter_bytes())
+        return "gone"
+
+    with ThreadPoolExecutor(32) as pool:
+        outcomes = list(pool.map(client, range(32)))
+    assert outcomes.count("whole") == 24
+    until(lambda: server.slots_in_use() == 0)
+    assert httpx.get(f"{server.url}/v1/health").json()["engine"]["queues"]["active"]["depth"] == 0
+    assert server.metric("f5_compiles_after_ready_total") == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/generate", "/v1/generate/stream"])
+def test_a_client_that_goes_away_frees_its_slots(server: Server, path: str) -> None:
+    cancelled = server.metric('f5_requests_total{outcome="cancelled"}')
+    body = {"gen_text": TEXT * 50, "num_inference_steps": 64}
+    with contextlib.suppress(httpx.ReadTimeout), httpx.stream("POST", server.url + path, json=body, timeout=1) as response:
+        for _ in response.iter_bytes():
+            break
+    until(lambda: server.metric('f5_requests_total{outcome="cancelled"}') == cancelled + 1, 2)
+    until(lambda: server.slots_in_use() == 0, 2)
+
+
+def test_a_client_that_stops_reading_is_dropped_and_hurts_nobody(server: Server) -> None:
+    """Its socket fills up; its slots are free again after the stall timeout, and others get their audio meanwhile."""
+    host, port = server.url.removeprefix("http://").split(":")
+    body = json.dumps({"gen_text": TEXT * 50, "num_inference_steps": 1}).encode()
+    with socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.connect((host, int(port)))
+        head = "POST /v1/generate/stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        lazy.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        until(lambda: server.slots_in_use() > 0 or "200" in server.log.splitlines()[-1], 5)
+        assert post(server, gen_text="Hello you.").status_code == 200
+
+        def ended() -> bool:
+            names = ("stalled", "cancelled")
+            return sum(server.metric(f'f5_requests_total{{outcome="{name}"}}') for name in names) > before
+
+        before = sum(server.metric(f'f5_requests_total{{outcome="{name}"}}') for name in ("stalled", "cancelled"))
+        until(lambda: ended() or httpx.get(f"{server.url}/v1/health").json()["engine"]["queues"]["active"]["depth"] == 0)
+    until(lambda: server.slots_in_use() == 0)
+
+
+def test_livez_answers_while_eight_streams_are_made(server: Server) -> None:
+    """The event loop is never held up by the engine. Latencies go into the log of the test, not into its verdict."""
+    stop = threading.Event()
+
+    def talk(seed: int) -> None:
+        while not stop.is_set():
+            stream(server, gen_text=TEXT * 2, seed=seed)
+
+    with ThreadPoolExecutor(8) as pool:
+        for seed in range(8):
+            pool.submit(talk, seed)
+        latencies = []
+        with httpx.Client() as client:
+            for _ in range(150):
+                start = time.perf_counter()
+                assert client.get(f"{server.url}/livez").status_code == 200
+                latencies.append(time.perf_counter() - start)
+                time.sleep(0.01)
+        stop.set()
+    p50, p99 = np.percentile(latencies, [50, 99]) * 1000
+    print(f"/livez beside eight streams: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+
+
+# Life and death
+
+
+def test_the_port_answers_while_the_model_is_loaded() -> None:
+    with running(toy={"load_s": 2.0}, ready=False) as server:
+        assert httpx.get(f"{server.url}/livez").status_code == 200
+        assert httpx.get(f"{server.url}/readyz").status_code == 503
+        health = httpx.get(f"{server.url}/v1/health")
+        assert health.status_code == 503 and health.json()["status"] == "loading"
+        refused = post(server, gen_text="Hello.")
+        assert refused.status_code == 503 and int(refused.headers["retry-after"]) > 0
+        until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200)
+        assert post(server, gen_text="Hello.").status_code == 200
+
+
+def test_a_model_that_does_not_load_ends_the_process_with_a_sentence() -> None:
+    with running(toy={"load_error": "no weights at /nowhere"}, ready=False) as server:
+        assert server.wait() == 1
+        assert "no weights at /nowhere" in server.log
+
+
+def test_too_many_requests_are_told_when_to_come_back() -> None:
+    with running("--max-concurrent-requests", "1", "--queue-limit", "1", toy={"step_s": 0.02}) as server:
+        with ThreadPoolExecutor(8) as pool:
+            replies = list(pool.map(lambda _: post(server, gen_text=TEXT), range(8)))
+        statuses = [reply.status_code for reply in replies]
+        assert statuses.count(200) >= 2 and set(statuses) == {200, 429}
+        for reply in replies:
+            if reply.status_code == 429:
+                assert int(reply.headers["retry-after"]) >= 1
+                assert reply.json()["error"]["type"] == "rate_limit_error"
+        assert post(server, gen_text="Hello.", timeout_s=0.05).status_code == 504
+
+
+@pytest.mark.parametrize("stage", ["prefill", "step", "vocode"])
+def test_a_stage_that_dies_fails_what_is_open_and_turns_readiness_off(stage: str) -> None:
+    with running(toy={"step_s": 0.02}) as server:
+        with ThreadPoolExecutor(4) as pool:
+            streams = [pool.submit(stream, server, gen_text=TEXT * 20, seed=i) for i in range(3)]
+            until(lambda: server.slots_in_use() >= 3)
+            killer = pool.submit(post, server, gen_text=f"Now die-{stage}.")
+            for future in streams:
+                name, data = future.result()[-1]
+                assert name == "error" and data["error"]["code"] == "stage_died"
+            assert killer.result().status_code == 503
+        assert httpx.get(f"{server.url}/readyz").status_code == 503
+        assert httpx.get(f"{server.url}/livez").status_code == 503
+        health = httpx.get(f"{server.url}/v1/health")
+        assert health.status_code == 503 and "stage died" in health.json()["engine"]["failure"]
+        assert post(server, gen_text="Hello.").status_code == 503
+        assert "told to die" in server.log
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+
+
+def test_a_request_at_fault_gets_a_500_with_its_id_and_the_log_the_traceback(server: Server) -> None:
+    reply = post(server, headers={"X-Request-ID": "culprit"}, gen_text="Now fail-prefill please.")
+    assert reply.status_code == 500 and "culprit" in reply.json()["error"]["message"]
+    assert "told to fail in prefill" in server.log
+    events = stream(server, gen_text=TEXT + TEXT + " fail-vocode " + TEXT)
+    assert events[-1][0] == "error" and events[-1][1]["error"]["code"] == "internal_error"
+    assert len(events) > 1 and not any(data.get("is_final") for _, data in events)
+    assert post(server, gen_text="Hello.").status_code == 200
+
+
+def test_sigterm_lets_running_requests_finish() -> None:
+    with running("--grace-s", "20", toy={"step_s": 0.02}) as server:
+        with ThreadPoolExecutor(4) as pool:
+            streams = [pool.submit(stream, server, gen_text=TEXT * 2, seed=i) for i in range(4)]
+            until(lambda: server.slots_in_use() >= 4)
+            server.signal(signal.SIGTERM)
+            until(lambda: httpx.get(f"{server.url}/readyz").status_code == 503)
+            assert post(server, gen_text="Hello.").status_code == 503
+            for future in streams:
+                assert future.result()[-1][1]["is_final"]
+        assert server.wait() == 0
+
+
+def test_what_outlasts_the_grace_period_ends_in_an_error_event() -> None:
+    with running("--grace-s", "0.5", toy={"step_s": 0.02}) as server:
+        with ThreadPoolExecutor(4) as pool:
+            streams = [pool.submit(stream, server, gen_text=TEXT * 50, seed=i) for i in range(4)]
+            until(lambda: server.slots_in_use() >= 4)
+            server.signal(signal.SIGTERM)
+            for future in streams:
+                name, data = future.result()[-1]
+                assert name == "error" and data["error"]["code"] == "shutting_down"
+        assert server.wait() == 0
+
+
+def test_ctrl_c_twice_stops_at_once() -> None:
+    with running("--grace-s", "600", toy={"step_s": 0.02}) as server:
+        with ThreadPoolExecutor(1) as pool:
+            broken = pool.submit(stream, server, gen_text=TEXT * 50)
+            until(lambda: server.slots_in_use() >= 1)
+            server.signal(signal.SIGINT)
+            until(lambda: "draining" in server.log)
+            server.signal(signal.SIGINT)
+            assert server.wait(10) == 130
+            with pytest.raises(httpx.RemoteProtocolError):
+                broken.result()
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "words"),
+    [
+        (["--port", "99999"], {}, "F5_PORT or --port"),
+        (["--device-mesh", "3"], {}, "two numbers joined by x"),
+        (["--no-such-flag", "1"], {}, "no-such-flag"),
+        ([], {"F5_NO_SUCH": "1"}, "F5_NO_SUCH: no such setting"),
+        ([], {"F5_DTYPE": "int3"}, "F5_DTYPE or --dtype"),
+        (["--slots", "2", "--step-sizes", "1,4"], {}, "there are 2 slots"),
+    ],
+)
+def test_bad_settings_stop_the_start_with_one_sentence(
+    flags: list[str], environment: dict[str, str], words: str
+) -> None:
+    command = [sys.executable, "main.py", *flags]
+    done = subprocess.run(command, cwd=ROOT, env={"PATH": "", **environment}, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and not done.stdout
+    assert words in done.stderr and len(done.stderr.splitlines()) == 1
