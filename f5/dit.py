@@ -57,7 +57,7 @@ class DiT(nnx.Module):
         self.norm_out = Linear(config.dim, 2 * config.dim, rngs=rngs, dtype=param_dtype)
         self.proj_out = Linear(config.dim, config.mel_dim, rngs=rngs, dtype=param_dtype)
 
-    def embed_text(self, tokens: jax.Array, frames: jax.Array, drop: bool) -> jax.Array:
+    def embed_text(self, tokens: jax.Array, frames: jax.Array, drop: bool | jax.Array) -> jax.Array:
         """tokens int32 [b, n] (−1: none), frames int32 [b] → [b, n, text_dim]; drop: the null pass of guidance."""
         return self.text(tokens, frames, drop)
 

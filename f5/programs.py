@@ -2,13 +2,15 @@
 
 Every shape is fixed when the object is made, every program compiled by `warm_up`; a call with any other shape raises.
 Segments are padded to one of a few lengths (buckets); each bucket has a state of `slots` segments on the device.
-Nothing here starts a thread; which thread may call what is said in each docstring.
+Which of a server's threads may call what is said in each section's heading.
 """
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -44,9 +46,8 @@ class Prefilled:
     bucket: int
     conditional: jax.Array  # [n, d]
     null: jax.Array  # [n, d]
+    start: jax.Array  # [longest n, mel] noise
     frames: int
-    seed: int
-    segment_index: int
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ class Programs:
         tokens, cond, frames = backbone_inputs(self.model.config, plan, reference, n)
 
         def make_null() -> tuple[jax.Array, int]:
-            null = self._compiled["fix", n, True](self._parameters, tokens, cond, frames)
+            null = self._compiled["fix", n](self._parameters, tokens, cond, frames, np.True_)
             return null, null.nbytes
 
         # The null pass sees neither words nor sound; of the text only its length, and that only where padding is masked.
@@ -194,11 +195,10 @@ class Programs:
         null_key = b"%d %d %d" % (n, plan.frames, len(plan.tokens) if masked else 0)
         return Prefilled(
             bucket=n,
-            conditional=self._compiled["fix", n, False](self._parameters, tokens, cond, frames),
+            conditional=self._compiled["fix", n](self._parameters, tokens, cond, frames, np.False_),
             null=self._nulls.get_or_make(null_key, make_null),
+            start=self._compiled["noise",](np.uint32(seed), np.uint32(segment_index)),
             frames=plan.frames,
-            seed=seed,
-            segment_index=segment_index,
         )
 
     # Device work, inference thread ----------------------------------------------------------------------------------
@@ -218,8 +218,7 @@ class Programs:
                 prefilled.conditional,
                 prefilled.null,
                 np.int32(prefilled.frames),
-                np.uint32(prefilled.seed),
-                np.uint32(prefilled.segment_index),
+                prefilled.start,
             )
         )
 
@@ -295,47 +294,40 @@ class Programs:
         def shape(*sizes: int, of: Any = jnp.float32, on: Any = whole) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(sizes, of, sharding=on)
 
-        modulations = jax.jit(self._modulations, out_shardings=whole).lower(parameters, shape(self.max_steps)).compile()
-        self._compiled["modulations",] = modulations
+        integer, flag, unsigned = shape(of=jnp.int32), shape(of=jnp.bool_), shape(of=jnp.uint32)
+        noise = shape(self.buckets[-1], mel)
         table = jax.eval_shape(self._modulations, parameters, shape(self.max_steps))
-        table_shape = shape(*table.shape, of=table.dtype)
-        self._compiled["vocode",] = (
-            jax.jit(self._vocode, out_shardings=whole)
-            .lower(vocoder, shape(1, self._window_frames, mel), shape(of=jnp.int32), shape(of=jnp.int32))
-            .compile()
-        )
+        table = shape(*table.shape, of=table.dtype)
+        state = (split, split, split, whole)
+
+        lowered: dict[tuple[Any, ...], jax.stages.Lowered] = {
+            ("modulations",): jax.jit(self._modulations, out_shardings=whole).lower(parameters, shape(self.max_steps)),
+            ("vocode",): jax.jit(self._vocode, out_shardings=whole).lower(
+                vocoder, shape(1, self._window_frames, mel), integer, integer
+            ),
+            ("noise",): jax.jit(self._noise, out_shardings=whole).lower(unsigned, unsigned),
+        }
         for n in self.buckets:
             x, fixed = shape(slots, n, mel, on=split), shape(slots, 2, n, d, of=dtype, on=split)
             frames, row = shape(slots, of=jnp.int32, on=split), shape(n, d, of=dtype)
-            state = (split, split, split, whole)
-            self._compiled["new", n] = jax.jit(partial(self._new, n, dtype), out_shardings=state).lower().compile()
-            self._compiled["insert", n] = (
-                jax.jit(self._insert, donate_argnums=(0, 1, 2), out_shardings=state)
-                .lower(
-                    *(x, fixed, frames, shape(of=jnp.int32), row, row),
-                    *(shape(of=jnp.int32), shape(of=jnp.uint32), shape(of=jnp.uint32)),
-                )
-                .compile()
+            lowered["new", n] = jax.jit(partial(self._new, n, dtype), out_shardings=state).lower()
+            lowered["insert", n] = jax.jit(self._insert, donate_argnums=(0, 1, 2), out_shardings=state).lower(
+                x, fixed, frames, integer, row, row, integer, noise
             )
-            self._compiled["take", n] = (
-                jax.jit(self._take, out_shardings=whole).lower(x, shape(of=jnp.int32)).compile()
+            lowered["take", n] = jax.jit(self._take, out_shardings=whole).lower(x, integer)
+            lowered["fix", n] = jax.jit(self._fix, out_shardings=whole).lower(
+                parameters, shape(1, n, of=jnp.int32), shape(1, n, mel), shape(1, of=jnp.int32), flag
             )
-            for null in (False, True):
-                self._compiled["fix", n, null] = (
-                    jax.jit(partial(self._fix, null), out_shardings=whole)
-                    .lower(parameters, shape(1, n, of=jnp.int32), shape(1, n, mel), shape(1, of=jnp.int32))
-                    .compile()
-                )
             for size in self.step_sizes:
-                rows = split if size == slots else whole
-                self._compiled["step", n, size] = (
-                    jax.jit(partial(self._step, size == slots), donate_argnums=(1,), out_shardings=(split, whole))
-                    .lower(
-                        *(parameters, x, fixed, frames, shape(size, of=jnp.int32, on=rows), (table_shape,) * size),
-                        *(shape(size, of=jnp.int32, on=rows), shape(size, on=rows), shape(size, on=rows)),
-                    )
-                    .compile()
+                on = split if size == slots else whole
+                step = jax.jit(partial(self._step, size == slots), donate_argnums=(1,), out_shardings=(split, whole))
+                indices, reals = shape(size, of=jnp.int32, on=on), shape(size, on=on)
+                lowered["step", n, size] = step.lower(
+                    parameters, x, fixed, frames, indices, (table,) * size, indices, reals, reals
                 )
+        # XLA compiles one program on one core and lets go of the interpreter meanwhile.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            self._compiled = dict(zip(lowered, pool.map(jax.stages.Lowered.compile, lowered.values()), strict=True))
 
     def _backbone(self, parameters: nnx.State) -> sampler.Backbone:
         backbone: sampler.Backbone = nnx.merge(self._graph, parameters)
@@ -345,11 +337,14 @@ class Programs:
         return self._backbone(parameters).modulations(times)
 
     def _fix(
-        self, null: bool, parameters: nnx.State, tokens: jax.Array, cond: jax.Array, frames: jax.Array
+        self, parameters: nnx.State, tokens: jax.Array, cond: jax.Array, frames: jax.Array, null: jax.Array
     ) -> jax.Array:
         backbone = self._backbone(parameters)
-        heard = jnp.zeros_like(cond) if null else cond
+        heard = jnp.where(null, 0.0, cond)
         return backbone.fix_inputs(heard, backbone.embed_text(tokens, frames, null))[0]
+
+    def _noise(self, seed: jax.Array, segment_index: jax.Array) -> jax.Array:
+        return sampler.noise(seed, segment_index, self.buckets[-1], self.model.config.backbone.mel_dim)
 
     def _new(self, n: int, dtype: Any) -> tuple[jax.Array, ...]:
         config = self.model.config.backbone
@@ -369,10 +364,9 @@ class Programs:
         conditional: jax.Array,
         null: jax.Array,
         frames: jax.Array,
-        seed: jax.Array,
-        segment_index: jax.Array,
+        noise: jax.Array,
     ) -> tuple[jax.Array, ...]:
-        start = sampler.noise(seed, segment_index, x.shape[1], x.shape[2])
+        start = noise[: x.shape[1]]
         return (
             x.at[slot].set(start),
             fixed.at[slot].set(jnp.stack([conditional, null])),

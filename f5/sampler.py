@@ -29,7 +29,7 @@ Method = Literal["euler", "midpoint"]
 class Backbone(Protocol):
     """What the sampler asks of a backbone; `DiT` and `UNetT` document the shapes."""
 
-    def embed_text(self, tokens: jax.Array, frames: jax.Array, drop: bool) -> jax.Array: ...
+    def embed_text(self, tokens: jax.Array, frames: jax.Array, drop: bool | jax.Array) -> jax.Array: ...
     def fix_inputs(self, cond: jax.Array, text: jax.Array) -> jax.Array: ...
     def modulations(self, t: jax.Array) -> jax.Array: ...
     def velocity(self, x: jax.Array, fixed: jax.Array, modulation: jax.Array, frames: jax.Array) -> jax.Array: ...
@@ -97,7 +97,7 @@ def integrate(
         yield x
 
 
-def noise(seed: int, segment_index: int, frames: int, mel_dim: int = 100) -> jax.Array:
+def noise(seed: int | jax.Array, segment_index: int | jax.Array, frames: int, mel_dim: int = 100) -> jax.Array:
     """The flow's starting point, float32 [frames, mel_dim]: a function of seed and segment alone.
 
     Rows do not depend on how many are drawn, so a padded row starts from the noise of the bare one.
