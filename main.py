@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 import offline
-from api import errors, routers
+from api import access, errors, routers
 from api.body_limit import BodyLimitMiddleware
 from api.request_id import RequestIdFilter, RequestIdMiddleware
 from api.services import Services
@@ -78,6 +78,7 @@ def create_app(
     errors.install(app)
     for router in routers(settings, services):
         app.include_router(router)
+    access.install(app, settings)
     app.add_middleware(BodyLimitMiddleware, limit=int(settings.max_body_mib * MIB))
     app.add_middleware(RequestIdMiddleware)
     return app

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api import generate, probes
+from api import elevenlabs, generate, openai_speech, page, probes, speech_websocket, voices
 from api.services import Services
 from settings import Settings
 
@@ -17,5 +17,10 @@ def routers(settings: Settings, services: Services) -> list[APIRouter]:
     """Every router of the server, in the order of the documentation page. A new protocol is added here."""
     return [
         generate.router(settings, services.defaults),
+        openai_speech.router(settings, services),
+        speech_websocket.router(services),
+        voices.router(services),
+        elevenlabs.router(settings, services),
         probes.routes,
+        page.router(),
     ]

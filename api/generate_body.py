@@ -35,14 +35,14 @@ FIELD_NAMES = {
 }
 
 
-def _encodable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
     """Lone surrogates cannot be encoded, and no text has them."""
     if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
         raise ValueError("text has half of a surrogate pair, which is no character")
     return value
 
 
-Text = Annotated[str, BeforeValidator(_encodable)]
+Text = Annotated[str, BeforeValidator(encodable)]
 
 
 class GenerateBody(BaseModel):

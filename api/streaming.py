@@ -18,6 +18,10 @@ from inference_types import AudioChunk, Failed, Metadata, Ticket
 log = logging.getLogger("f5.http")
 
 
+class Interrupted(Exception):
+    """Raised by a body that cannot say in its own format that it failed: the connection closes without the reply's end."""
+
+
 class TicketStream(Response):
     """Streams ``body``, which reads ``ticket``.
 
@@ -71,6 +75,8 @@ class TicketStream(Response):
             async for piece in with_pings(self._body, self._ping, self._ping_s):
                 await self._send(send, {"type": "http.response.body", "body": piece, "more_body": True})
             await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
+        except Interrupted as error:
+            log.warning("the reply is cut off: %s", error)
         except TimeoutError:
             # Returning without the final message makes the server close the connection.
             log.warning("the client took nothing for %g s; its reply is cut off", self._stall_timeout_s)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from manuscript.errors import ManuscriptError
 
-MAX_PAUSE_SECONDS = 30.0
+MAX_PAUSE_SECONDS = 10.0
 SPEEDS = (0.25, 4.0)
 
 _MARK = re.compile(r"\[\s*(pause|voice|speed)\s*:([^\[\]\n]*)\]", re.IGNORECASE)

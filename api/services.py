@@ -1,0 +1,28 @@
+"""What routers are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from inference_types import Engine, SamplingDefaults
+from voices.store import VoiceStore
+from voices.transcription import Transcriber
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that routers work with; made once by `main`.
+
+    ``sample_rate`` is the model's, in hertz. ``max_upload_bytes`` bounds an uploaded file and a base64 field,
+    ``timeout_s`` is the deadline of requests that set none, ``send_timeout_s`` how long a reader may not read.
+    """
+
+    engine: Engine
+    voices: VoiceStore
+    model_name: str
+    transcriber: Transcriber
+    defaults: SamplingDefaults = field(default_factory=SamplingDefaults)
+    sample_rate: int = 24_000
+    max_upload_bytes: int = 16 * 2**20
+    timeout_s: float = 300.0
+    send_timeout_s: float = 30.0
