@@ -26,7 +26,7 @@ from loading import load_programs, sampling_defaults
 from serving import FLUSH_S, DrainingServer
 from settings import MIB, Settings, read_settings
 from tts_engine import TTSEngine
-from voices.store import VoiceStore
+from voices.store import VoiceError, VoiceStore
 from voices.transcription import Transcriber
 
 EMBEDDED_VOICES = Path(__file__).parent / "voices" / "embedded"
@@ -108,7 +108,11 @@ def main(arguments: list[str]) -> int:
     """The command."""
     settings = read_settings(arguments)
     configure_logging(settings.log_level)
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+    except (OSError, ValueError, VoiceError) as error:
+        print(error, file=sys.stderr)
+        return 2
     if settings.offline is not None:
         return offline.run(app.state.engine, app.state.voices, settings, app.state.services.defaults)
     return serve(app)

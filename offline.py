@@ -117,12 +117,12 @@ class _Run:
         """Ids that need no more work, with the line's content they were made of."""
         if not self._results.exists():
             return {}
+        whole, newline, _ = self._results.read_bytes().rpartition(b"\n")
+        # What follows the last line's end was cut off by a crash in the middle of a write; that line is made again.
+        os.truncate(self._results, len(whole + newline))
         recorded = {}
-        for line in self._results.read_text("utf-8").splitlines():
-            try:
-                result = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # cut off by a crash in the middle of the write; that line is made again
+        for line in whole.decode().splitlines():
+            result = json.loads(line)
             if result["status"] == "ok" and (self._out / result["file"]).exists():
                 recorded[result["id"]] = result["request"]
         return recorded

@@ -412,16 +412,15 @@ def test_what_outlasts_the_grace_period_ends_in_an_error_event() -> None:
 
 
 def test_ctrl_c_twice_stops_at_once() -> None:
-    with running("--grace-s", "600", toy={"step_s": 0.02}) as server:
-        with ThreadPoolExecutor(1) as pool:
-            broken = pool.submit(stream, server, gen_text=TEXT * 50)
-            until(lambda: server.slots_in_use() >= 1)
-            server.signal(signal.SIGINT)
-            until(lambda: "draining" in server.log)
-            server.signal(signal.SIGINT)
-            assert server.wait(10) == 130
-            with pytest.raises(httpx.RemoteProtocolError):
-                broken.result()
+    with running("--grace-s", "600", toy={"step_s": 0.02}) as server, ThreadPoolExecutor(1) as pool:
+        broken = pool.submit(stream, server, gen_text=TEXT * 50)
+        until(lambda: server.slots_in_use() >= 1)
+        server.signal(signal.SIGINT)
+        until(lambda: "draining" in server.log)
+        server.signal(signal.SIGINT)
+        assert server.wait(10) == 130
+        with pytest.raises(httpx.RemoteProtocolError):
+            broken.result()
 
 
 @pytest.mark.parametrize(
