@@ -280,12 +280,11 @@ def load_vocos(config_path: str | Path, weights_path: str | Path, dtype: Any = j
 
 
 def _load_backbone(source: _Source, config: BackboneConfig, dtype: Any) -> DiT | UNetT:
-    return _load(
-        lambda: (DiT if config.backbone == "DiT" else UNetT)(config, rngs=nnx.Rngs(0), param_dtype=dtype),
-        _backbone_rows(config),
-        _backbone_buffers(config),
-        source,
-    )
+    return _load(lambda: _new_backbone(config, dtype), _backbone_rows(config), _backbone_buffers(config), source)
+
+
+def _new_backbone(config: BackboneConfig, dtype: Any) -> DiT | UNetT:
+    return (DiT if config.backbone == "DiT" else UNetT)(config, rngs=nnx.Rngs(0), param_dtype=dtype)
 
 
 def _backbone_rows(config: BackboneConfig) -> list[Row]:
@@ -294,9 +293,8 @@ def _backbone_rows(config: BackboneConfig) -> list[Row]:
 
 def _load(build: Callable[[], Module], rows: Iterable[Row], buffers: Iterable[Buffer], source: _Source) -> Module:
     """Fills the model that `build` makes, which is never allocated, from the source."""
-    graph, state = nnx.split(nnx.eval_shape(build))
-    variables = {".".join(map(str, path)): variable for path, variable in nnx.to_flat_state(state)}
-    leaves = {leaf: tuple(variable.get_value().shape) for leaf, variable in variables.items()}
+    model = nnx.eval_shape(build)
+    variables, leaves = _leaves(model)
     rows = _rows_of(rows, leaves)
     _check_keys(source, rows, leaves, buffers)
     _check_buffers(source, buffers)
@@ -305,7 +303,15 @@ def _load(build: Callable[[], Module], rows: Iterable[Row], buffers: Iterable[Bu
         for leaf, array in _read_row(source, row, leaves, variables[row.leaves[0]].get_value().dtype).items():
             # Waiting lets go of the host's copy before the next leaf is read.
             variables[leaf].set_value(jax.device_put(array).block_until_ready())
-    return nnx.merge(graph, state)
+    return model
+
+
+def _leaves(model: nnx.Module) -> tuple[dict[str, nnx.Variable[Any]], dict[str, tuple[int, ...]]]:
+    """A model's variables by dotted path, and their shapes."""
+    variables = {
+        ".".join(map(str, path)): value for path, value in nnx.iter_graph(model) if isinstance(value, nnx.Variable)
+    }
+    return variables, {leaf: tuple(variable.get_value().shape) for leaf, variable in variables.items()}
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -321,10 +327,15 @@ def _rows_of(rows: Iterable[Row], leaves: Mapping[str, tuple[int, ...]]) -> list
     return rows
 
 
-def _official_shape(row: Row, leaves: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    shapes = [leaves[leaf][1:] if row.stacked else leaves[leaf] for leaf in row.leaves]
-    ours = (sum(shape[0] for shape in shapes), *shapes[0][1:])
-    return row.layout.to_official(np.broadcast_to(np.float32(0), ours)).shape
+def _official_shapes(rows: list[Row], leaves: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shapes of all official keys that fill the given leaves."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for row in rows:
+        parts = [leaves[leaf][1:] if row.stacked else leaves[leaf] for leaf in row.leaves]
+        ours = (sum(part[0] for part in parts), *parts[0][1:])
+        official = row.layout.to_official(np.broadcast_to(np.float32(0), ours)).shape
+        shapes |= dict.fromkeys(row.keys(_layers(row, leaves)), official)
+    return shapes
 
 
 def _layers(row: Row, leaves: Mapping[str, tuple[int, ...]]) -> int:
@@ -334,7 +345,7 @@ def _layers(row: Row, leaves: Mapping[str, tuple[int, ...]]) -> int:
 def _check_keys(
     source: _Source, rows: list[Row], leaves: Mapping[str, tuple[int, ...]], buffers: Iterable[Buffer]
 ) -> None:
-    needed = {key: _official_shape(row, leaves) for row in rows for key in row.keys(_layers(row, leaves))}
+    needed = _official_shapes(rows, leaves)
     known = {**needed, **{buffer.key: buffer.value.shape for buffer in buffers}}
     faults = []
     missing = [key for key in needed if key not in source.shapes]
@@ -400,6 +411,12 @@ def _read_row(
     return arrays
 
 
+def backbone_shapes(config: BackboneConfig) -> dict[str, tuple[int, ...]]:
+    """The official transformer's parameters: shapes by key, without making a model."""
+    _, leaves = _leaves(nnx.eval_shape(lambda: _new_backbone(config, jnp.float32)))
+    return _official_shapes(_rows_of(_backbone_rows(config), leaves), leaves)
+
+
 # ---- saving
 
 
@@ -427,8 +444,7 @@ def save_vocos(config_path: str | Path, weights_path: str | Path, model: Vocos) 
 
 
 def _state_dict(model: nnx.Module, rows: Iterable[Row], buffers: Iterable[Buffer]) -> dict[str, np.ndarray]:
-    variables = {".".join(map(str, path)): variable for path, variable in nnx.to_flat_state(nnx.state(model))}
-    leaves = {leaf: tuple(variable.get_value().shape) for leaf, variable in variables.items()}
+    variables, leaves = _leaves(model)
     arrays = {}
     for row in _rows_of(rows, leaves):
         values = [np.asarray(variables[leaf].get_value()) for leaf in row.leaves]
