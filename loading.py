@@ -2,13 +2,61 @@
 
 from __future__ import annotations
 
+import logging
+import time
+
+from f5.config import model_config
 from inference_types import Programs, SamplingDefaults
 from settings import Settings
 
+log = logging.getLogger("f5.server")
+
+# Frames, reference included. A voice that streams is as quick as its first segment's bucket is short; the longest
+# holds the 22 s that the released models speak in one go.
+BUCKETS = (384, 512, 768, 1152, 2112)
+
 
 def load_programs(settings: Settings) -> Programs:
-    raise NotImplementedError
+    """Loads the model and places it on the mesh; its programs are compiled by `Programs.warm_up`.
+
+    Imports JAX: called on the engine's inference thread, while the port already answers. Raises ValueErrors in words
+    for the operator.
+    """
+    import jax
+
+    from f5.loading import load_model
+    from f5.placement import make_mesh
+    from f5.programs import Programs as CompiledPrograms
+
+    if settings.compilation_cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(settings.compilation_cache.expanduser()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    buckets = settings.buckets or BUCKETS
+    started = time.monotonic()
+    model = load_model(
+        settings.model,
+        config=settings.config,
+        vocab=settings.vocab,
+        vocoder=settings.vocoder,
+        dtype=settings.dtype,
+        max_frames=buckets[-1],
+    )
+    mesh = make_mesh(settings.device_mesh, model.config.backbone.heads)
+    data = mesh.shape["data"]
+    slots = settings.slots or max(8, data)
+    if settings.step_sizes:
+        sizes = settings.step_sizes
+    elif data > 1:
+        sizes = (slots,)
+    else:
+        # One row keeps all of a CPU busy; other devices are filled by several.
+        sizes = (1,) if jax.default_backend() == "cpu" else tuple(s for s in (1, 2, 4, 8) if s <= slots)
+    log.info("loaded %s in %.1f s; mesh %s on %s", model.config.name, time.monotonic() - started, dict(mesh.shape),
+             jax.default_backend())  # fmt: skip
+    return CompiledPrograms(model, mesh, buckets=buckets, slots=slots, step_sizes=sizes)
 
 
 def sampling_defaults(settings: Settings) -> SamplingDefaults:
-    return SamplingDefaults()
+    """What the model of these settings recommends, known before it is loaded."""
+    sampling = model_config(settings.model, settings.config).sampling
+    return SamplingDefaults(nfe=sampling.nfe, cfg_strength=sampling.cfg_strength, sway=sampling.sway)

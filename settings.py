@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         description="the embedded voice, a released model (F5TTS_v1_Base, F5TTS_Base, E2TTS_Base), a folder or file, "
         "or hf://owner/repo/file",
     )
+    config: str | None = Field(
+        default=None, description="architecture of a model of one's own: F5TTS_v1_Base, E2TTS_Base, ..., or an official YAML file"
+    )
     vocab: str | None = Field(default=None, description="vocabulary file of a model that brings none of its own")
     vocoder: str | None = Field(default=None, description="vocoder: a folder or hf://owner/repo; by default the model's own")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="type of weights and activations")

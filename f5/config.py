@@ -5,8 +5,11 @@ Source: SWivid/F5-TTS 1.1.22, `src/f5_tts/configs/*.yaml` (MIT).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,23 @@ class BackboneConfig:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How a flow is integrated, in F5-TTS's own words. The defaults are what a released model is asked for.
+
+    `nfe` steps; guidance v = v_cond + cfg_strength · (v_cond − v_null); `sway`: with the coefficient −1; `epss`: on
+    the pruned time grid where there is one for `nfe`.
+    """
+
+    nfe: int = 50
+    cfg_strength: float = 2.0
+    sway: bool = False
+    method: Literal["euler", "midpoint"] = "euler"
+    epss: bool = True
+
+
+@dataclass(frozen=True)
 class ModelConfig:
-    """A named model: its backbone, the mel it speaks in and the text it reads.
+    """A named model: its backbone, the mel it speaks in, the text it reads and the sampling it is best at.
 
     The backbone sees `(mel + mel_offset) * mel_scale`; the released checkpoints see the log-mel as it is.
     """
@@ -64,6 +82,7 @@ class ModelConfig:
     mel: MelConfig = MelConfig()
     mel_offset: float = 0.0
     mel_scale: float = 1.0
+    sampling: Sampling = Sampling()
 
 
 _F5_BASE = BackboneConfig(
@@ -117,6 +136,49 @@ CONFIGS: dict[str, ModelConfig] = {
             tokenizer="phonemes",
             mel_offset=1.0,
             mel_scale=1 / 2.2,
+            sampling=Sampling(nfe=16, cfg_strength=2.0, sway=True),
         ),
     )
 }
+
+
+def model_config(model: str, config: str | None = None) -> ModelConfig:
+    """What `model` is made of: `config` if given (see `read_config`), else by the model's name, else F5TTS_v1_Base."""
+    return read_config(config) if config is not None else CONFIGS.get(model, CONFIGS["F5TTS_v1_Base"])
+
+
+def read_config(name: str) -> ModelConfig:
+    """A configuration by its name in `CONFIGS`, or from a YAML file in the official format (`configs/*.yaml`).
+
+    Of the file `model.name`, `model.arch`, `model.tokenizer` and `model.mel_spec.mel_spec_type` are read. Raises
+    ValueError that names what is missing or unknown.
+    """
+    if name in CONFIGS:
+        return CONFIGS[name]
+    if not name.endswith((".yaml", ".yml")):
+        raise ValueError(f"there is no configuration {name!r}: name one of {', '.join(CONFIGS)}, or an official YAML file")
+    with open(Path(name).expanduser(), encoding="utf-8") as file:
+        document = yaml.safe_load(file)
+    try:
+        model = document["model"]
+        arch: dict[str, Any] = dict(model["arch"])
+        kind, tokenizer = model["backbone"], model["tokenizer"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{name} is not an official model file: it lacks {error}") from error
+    for training_only in ("dropout", "attn_backend", "attn_mask_enabled", "checkpoint_activations"):
+        arch.pop(training_only, None)
+    known = {field.name for field in fields(BackboneConfig)} - {"backbone", "mel_dim", "text_num_embeds"}
+    if unknown := sorted(set(arch) - known):
+        raise ValueError(f"{name}: model.arch has unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    if tokenizer == "custom":  # a vocabulary of its own, read as the released one is
+        tokenizer = "pinyin"
+    if tokenizer not in ("pinyin", "char"):
+        raise ValueError(f"{name}: model.tokenizer is {tokenizer!r}; it must be pinyin, char or custom")
+    # What the official classes assume where the file is silent.
+    defaults = {"text_dim": 100, "conv_layers": 0, "text_mask_padding": True, "ff_mult": 4}
+    return ModelConfig(
+        name=str(model.get("name", Path(name).stem)),
+        backbone=BackboneConfig(backbone=kind, **{**defaults, **arch}),
+        tokenizer=tokenizer,
+        mel=MelConfig(kind=model.get("mel_spec", {}).get("mel_spec_type", "vocos")),
+    )

@@ -14,7 +14,7 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from f5 import audio, sampler
-from f5.config import ModelConfig
+from f5.config import ModelConfig, Sampling
 from f5.dit import DiT
 from f5.frontend import Frontend, Reference, SegmentPlan
 from f5.text import CROSS_FADE_SECONDS
@@ -25,20 +25,6 @@ _ROUND_TO = 64  # frames; lengths are padded to it, so that few different shapes
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How a flow is integrated; the values a model recommends are in `SpeechModel.sampling`.
-
-    Names as in F5-TTS: `nfe` Euler steps, guidance v = v_cond + cfg_strength · (v_cond − v_null), `sway` coefficient −1.
-    """
-
-    nfe: int = 32
-    cfg_strength: float = 2.0
-    sway: bool = True
-    method: sampler.Method = "euler"
-    epss: bool = True
-
-
-@dataclass(frozen=True)
 class SpeechModel:
     """Everything one voice model needs; made by `f5.loading.load_model`. Safe to use from several threads."""
 
@@ -46,7 +32,6 @@ class SpeechModel:
     backbone: DiT | UNetT
     vocoder: Vocos
     frontend: Frontend
-    sampling: Sampling
 
     def prepare_reference(self, clip: bytes, text: str) -> Reference:
         """A reference from an audio file's bytes and what is said in it.
@@ -84,7 +69,7 @@ class SpeechModel:
         `progress` is called after each step with the number of steps done and their total. Raises ValueError for a
         text without anything to say.
         """
-        sampling = sampling or self.sampling
+        sampling = sampling or self.config.sampling
         segments = self.frontend.split(text, reference, speed=speed, first_seconds=None)
         if not segments:
             raise ValueError("the text is empty; there is nothing to say")
