@@ -128,6 +128,8 @@ class Programs:
         # On a CPU one row already uses every core; elsewhere a turn may be as long as two full rows of the largest.
         one_row = mesh.devices.flat[0].platform == "cpu"
         self.frame_budget = self.buckets[0] if one_row and data == 1 else 2 * self.buckets[-1]
+        # Turns to dispatch before waiting for the oldest: keeps an accelerator busy; on a CPU host and device share cores.
+        self.run_ahead = 0 if one_row else 1
         self.max_steps = max_steps
         self.vocode_block = vocode_block
         self.compile_count = 0
