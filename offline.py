@@ -64,9 +64,7 @@ def run(engine: TTSEngine, voices: VoiceStore, settings: Settings, defaults: Sam
 
 
 class _Run:
-    def __init__(
-        self, engine: TTSEngine, translator: Translator, settings: Settings, body: type[GenerateBody]
-    ) -> None:
+    def __init__(self, engine: TTSEngine, translator: Translator, settings: Settings, body: type[GenerateBody]) -> None:
         self._engine = engine
         self._translator = translator
         self._settings = settings
@@ -81,14 +79,14 @@ class _Run:
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
         try:
-            while self._engine.state is EngineState.LOADING and not stop.is_set():
+            while self._engine.state is EngineState.LOADING and not stop.is_set():  # noqa: ASYNC110 - set by a thread
                 await asyncio.sleep(LOAD_POLL_S)
             if self._engine.broken:
                 print(self._engine.failure, file=sys.stderr)
                 return 1
             todo = [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
             with tqdm(total=len(todo), unit="line", desc="offline") as bar:
-                stopping = asyncio.create_task(stop.wait())
+                stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait())
                 for number, line in todo:
                     # As many at a time as the engine works on: its slots stay full and no line waits for another.
                     while len(running) >= self._settings.max_concurrent_requests and not stop.is_set():

@@ -42,33 +42,45 @@ class Settings(BaseSettings):
         "or hf://owner/repo/file",
     )
     config: str | None = Field(
-        default=None, description="architecture of a model of one's own: F5TTS_v1_Base, E2TTS_Base, ..., or an official YAML file"
+        default=None,
+        description="architecture of a model of one's own: F5TTS_v1_Base, E2TTS_Base, ..., or an official YAML file",
     )
     vocab: str | None = Field(default=None, description="vocabulary file of a model that brings none of its own")
-    vocoder: str | None = Field(default=None, description="vocoder: a folder or hf://owner/repo; by default the model's own")
+    vocoder: str | None = Field(
+        default=None, description="vocoder: a folder or hf://owner/repo; by default the model's own"
+    )
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="type of weights and activations")
     device_mesh: str = Field(
-        default="auto", description="devices as DATAxMODEL, such as 1x1 or 4x2: slots over DATA, heads over MODEL; or auto"
+        default="auto",
+        description="devices as DATAxMODEL, such as 1x1 or 4x2: slots over DATA, heads over MODEL; or auto",
     )
     compilation_cache: Path | None = Field(
         default=Path("~/.cache/f5-tts-jax"), description="folder of compiled programs, which make the next start faster"
     )
     voice: str | None = Field(default=None, description="id or name of the voice of requests that name none")
-    voices_folder: Path | None = Field(default=None, description="folder of uploaded voices; without it uploads are refused")
+    voices_folder: Path | None = Field(
+        default=None, description="folder of uploaded voices; without it uploads are refused"
+    )
 
     # where
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is logged"
+    )
 
     # how much
     max_concurrent_requests: int = Field(default=16, ge=1, le=4096, description="requests that are worked on at a time")
-    queue_limit: int = Field(default=64, ge=0, le=65536, description="requests that may wait beyond those; more get a 429")
+    queue_limit: int = Field(
+        default=64, ge=0, le=65536, description="requests that may wait beyond those; more get a 429"
+    )
     slots: int | None = Field(default=None, ge=2, le=256, description="segments held on the device per bucket")
     buckets: Frames | None = Field(
         default=None, description="padded lengths in frames (93.75 a second, reference included), separated by commas"
     )
-    step_sizes: Frames | None = Field(default=None, description="numbers of segments one step program advances, with commas")
+    step_sizes: Frames | None = Field(
+        default=None, description="numbers of segments one step program advances, with commas"
+    )
     frame_budget: int | None = Field(default=None, ge=1, description="padded frames a turn of steps may advance")
     max_text_chars: int = Field(default=10_000, ge=1, le=1_000_000, description="characters of text in a request")
     max_body_mib: float = Field(default=16.0, gt=0, le=1024, description="size of a request's body in MiB")
@@ -76,10 +88,16 @@ class Settings(BaseSettings):
 
     # how long
     chunk_size: float = Field(default=0.25, ge=0.01, le=60, description="seconds of audio in an event of a stream")
-    first_segment: float = Field(default=2.0, ge=0.3, le=30, description="seconds of speech in a stream's first segment")
-    timeout_s: float = Field(default=300.0, gt=0, le=86400, description="seconds a request may take; requests may ask for less")
+    first_segment: float = Field(
+        default=2.0, ge=0.3, le=30, description="seconds of speech in a stream's first segment"
+    )
+    timeout_s: float = Field(
+        default=300.0, gt=0, le=86400, description="seconds a request may take; requests may ask for less"
+    )
     send_buffer_s: float = Field(default=120.0, ge=1, description="seconds of audio made ahead of a reader")
-    stall_timeout_s: float = Field(default=30.0, gt=0, description="seconds after which a reader that reads nothing is dropped")
+    stall_timeout_s: float = Field(
+        default=30.0, gt=0, description="seconds after which a reader that reads nothing is dropped"
+    )
     ping_s: float = Field(default=10.0, gt=0, description="seconds of silence in a stream before a comment ping")
     grace_s: float = Field(default=30.0, ge=0, description="seconds that running requests get after SIGTERM or Ctrl-C")
 
@@ -87,11 +105,15 @@ class Settings(BaseSettings):
     api_keys: Words = Field(default=(), description="keys that clients must send as Bearer, separated by commas")
     api_keys_file: Path | None = Field(default=None, description="file of further keys, one a line")
     cors_origins: Words = Field(default=(), description="origins whose pages may call, separated by commas, or *")
-    rate_limit: int | None = Field(default=None, ge=1, description="requests a minute for each key, or address without keys")
+    rate_limit: int | None = Field(
+        default=None, ge=1, description="requests a minute for each key, or address without keys"
+    )
 
     # instead of serving
     offline: Path | None = Field(default=None, description="JSONL file of requests to make instead of serving")
-    out: Path = Field(default=Path("out"), description="folder for --offline: a WAV file for each line, and results.jsonl")
+    out: Path = Field(
+        default=Path("out"), description="folder for --offline: a WAV file for each line, and results.jsonl"
+    )
 
     @field_validator("buckets", "step_sizes", mode="before")
     @classmethod

@@ -131,11 +131,13 @@ class TTSEngine:
         if self.state in (EngineState.READY, EngineState.LOADING):
             self._enter(EngineState.DRAINING)
         until = time.monotonic() + grace_s
-        while self._requests.jobs() and time.monotonic() < until:
+        while self._requests.jobs() and time.monotonic() < until:  # noqa: ASYNC110 - changed by threads
             await asyncio.sleep(_DRAIN_POLL_S)
         if left := len(self._requests.jobs()):
             log.warning("%d requests were not finished within the grace period of %g s", left, grace_s)
-        self.fail_open(RequestError(503, "shutting_down", "the server is shutting down before this request was finished"))
+        self.fail_open(
+            RequestError(503, "shutting_down", "the server is shutting down before this request was finished")
+        )
 
     def fail_open(self, error: RequestError) -> None:
         """End every open request with an error."""

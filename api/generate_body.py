@@ -102,12 +102,18 @@ def generate_body(settings: Settings, defaults: SamplingDefaults) -> type[Genera
         "guidance_scale": (
             float,
             Field(
-                defaults.cfg_strength, ge=0, le=CFG_MAX, allow_inf_nan=False, description="How closely text and voice rule."
+                defaults.cfg_strength,
+                ge=0,
+                le=CFG_MAX,
+                allow_inf_nan=False,
+                description="How closely text and voice rule.",
             ),
         ),
         "speed_factor": (
             float,
-            Field(defaults.speed, ge=SPEED_MIN, le=SPEED_MAX, allow_inf_nan=False, description="Above 1 speaks faster."),
+            Field(
+                defaults.speed, ge=SPEED_MIN, le=SPEED_MAX, allow_inf_nan=False, description="Above 1 speaks faster."
+            ),
         ),
         "use_sway_sampling": (
             bool,
@@ -120,7 +126,11 @@ def generate_body(settings: Settings, defaults: SamplingDefaults) -> type[Genera
         "duration": (
             float | None,
             Field(
-                None, ge=MIN_DURATION, le=SECONDS_MAX, allow_inf_nan=False, description="Exact length of the clip in seconds."
+                None,
+                ge=MIN_DURATION,
+                le=SECONDS_MAX,
+                allow_inf_nan=False,
+                description="Exact length of the clip in seconds.",
             ),
         ),
         "response_format": (formats, Field("wav", description="Format of the audio.")),
@@ -140,8 +150,7 @@ def generate_body(settings: Settings, defaults: SamplingDefaults) -> type[Genera
         ),
         "strip_markup": (bool, Field(False, description="Leave out Markdown and emoji.")),
     }
-    made = create_model("GenerateRequest", __base__=GenerateBody, __doc__=GenerateBody.__doc__, **fields)
-    return made
+    return create_model("GenerateRequest", __base__=GenerateBody, __doc__=GenerateBody.__doc__, **fields)
 
 
 EXAMPLES: dict[str, Any] = {

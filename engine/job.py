@@ -119,4 +119,6 @@ class End:
 
 def internal_error(job: Job, stage: str) -> RequestError:
     """What the client is told when the server is at fault; the traceback is in the log under the same id."""
-    return RequestError(500, "internal_error", f"request {job.id} failed in the {stage} stage; the server's log says why")
+    return RequestError(
+        500, "internal_error", f"request {job.id} failed in the {stage} stage; the server's log says why"
+    )

@@ -25,7 +25,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "f5_requests", "Requests by how they ended; refused ones never entered.", ["outcome"], registry=self.registry
+            "f5_requests",
+            "Requests by how they ended; refused ones never entered.",
+            ["outcome"],
+            registry=self.registry,
         )
         for outcome in OUTCOMES:  # a counter that has not counted yet shows as 0, not as missing
             self.requests.labels(outcome)

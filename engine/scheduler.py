@@ -123,7 +123,7 @@ class Scheduler:
     def place(self) -> list[Placement]:
         """Give free slots to waiting segments."""
         placements = []
-        others = {bucket: 0 for bucket in self._free}  # slots held by segments that are not urgent
+        others = dict.fromkeys(self._free, 0)  # slots held by segments that are not urgent
         for segment in self._segments.values():
             others[segment.bucket] += segment.slot is not None and not segment.urgent
         for segment in self._ordered([s for s in self._segments.values() if s.slot is None]):
@@ -146,7 +146,9 @@ class Scheduler:
                 continue
             call = next((c for c in calls if len(c) < self._step_sizes[-1]), None)
             # A row that fits into a call's padding is free; any other pays for the frames by which the call grows.
-            grown = self._padded(1 if call is None else len(call) + 1) - (0 if call is None else self._padded(len(call)))
+            grown = self._padded(1 if call is None else len(call) + 1) - (
+                0 if call is None else self._padded(len(call))
+            )
             price = grown * segment.bucket
             if price > budget and budget < self._frame_budget:
                 continue

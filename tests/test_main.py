@@ -36,7 +36,9 @@ def server() -> Iterator[Server]:
         yield running_server
 
 
-def post(server: Server, path: str = "/v1/generate", headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+def post(
+    server: Server, path: str = "/v1/generate", headers: dict[str, str] | None = None, **body: Any
+) -> httpx.Response:
     return httpx.post(server.url + path, json=body, headers=headers, timeout=60)
 
 
@@ -76,7 +78,7 @@ def until(condition: Callable[[], bool], seconds: float = 15) -> None:
 
 
 def test_the_stream_is_one_valid_file_with_the_samples_of_the_whole_clip(server: Server) -> None:
-    body = {"gen_text": TEXT * 3, "seed": 9, "num_inference_steps": 6}
+    body: dict[str, Any] = {"gen_text": TEXT * 3, "seed": 9, "num_inference_steps": 6}
     events = stream(server, **body)
     data = [event for _, event in events]
     assert [event["chunk_index"] for event in data] == list(range(len(data)))
@@ -108,9 +110,12 @@ def test_the_stream_is_one_valid_file_with_the_samples_of_the_whole_clip(server:
 
 
 def test_a_reference_of_ones_own_and_formats(server: Server) -> None:
-    body = {"gen_text": "Hello you.", "ref_audio_base64": CLIP, "ref_text": "Some words.", "seed": 1}
+    body: dict[str, Any] = {"gen_text": "Hello you.", "ref_audio_base64": CLIP, "ref_text": "Some words.", "seed": 1}
     own = post(server, **body).json()
-    assert post(server, **{**body, "ref_audio_base64": "data:audio/wav;base64," + CLIP}).json()["duration"] == own["duration"]
+    assert (
+        post(server, **{**body, "ref_audio_base64": "data:audio/wav;base64," + CLIP}).json()["duration"]
+        == own["duration"]
+    )
     stored = post(server, gen_text="Hello you.", voice="toy", seed=1).json()
     assert stored["audio_base64"] == own["audio_base64"]
     pcm = post(server, gen_text="Hello you.", response_format="pcm", seed=1).json()
@@ -270,7 +275,10 @@ def test_thirty_two_clients_of_which_one_in_four_goes_away(server: Server) -> No
 def test_a_client_that_goes_away_frees_its_slots(server: Server, path: str) -> None:
     cancelled = server.metric('f5_requests_total{outcome="cancelled"}')
     body = {"gen_text": TEXT * 50, "num_inference_steps": 64}
-    with contextlib.suppress(httpx.ReadTimeout), httpx.stream("POST", server.url + path, json=body, timeout=1) as response:
+    with (
+        contextlib.suppress(httpx.ReadTimeout),
+        httpx.stream("POST", server.url + path, json=body, timeout=1) as response,
+    ):
         for _ in response.iter_bytes():
             break
     until(lambda: server.metric('f5_requests_total{outcome="cancelled"}') == cancelled + 1, 2)
@@ -294,7 +302,9 @@ def test_a_client_that_stops_reading_is_dropped_and_hurts_nobody(server: Server)
             return sum(server.metric(f'f5_requests_total{{outcome="{name}"}}') for name in names) > before
 
         before = sum(server.metric(f'f5_requests_total{{outcome="{name}"}}') for name in ("stalled", "cancelled"))
-        until(lambda: ended() or httpx.get(f"{server.url}/v1/health").json()["engine"]["queues"]["active"]["depth"] == 0)
+        until(
+            lambda: ended() or httpx.get(f"{server.url}/v1/health").json()["engine"]["queues"]["active"]["depth"] == 0
+        )
     until(lambda: server.slots_in_use() == 0)
 
 
@@ -438,6 +448,8 @@ def test_bad_settings_stop_the_start_with_one_sentence(
     flags: list[str], environment: dict[str, str], words: str
 ) -> None:
     command = [sys.executable, "main.py", *flags]
-    done = subprocess.run(command, cwd=ROOT, env={"PATH": "", **environment}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env={"PATH": "", **environment}, capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0 and not done.stdout
     assert words in done.stderr and len(done.stderr.splitlines()) == 1

@@ -20,9 +20,7 @@ class StageThread(threading.Thread):
         died: called on this thread with the stage's name and what killed it.
     """
 
-    def __init__(
-        self, name: str, run_stage: Callable[[], None], died: Callable[[str, BaseException], None]
-    ) -> None:
+    def __init__(self, name: str, run_stage: Callable[[], None], died: Callable[[str, BaseException], None]) -> None:
         # Daemon: an immediate stop (second Ctrl-C) must not wait for a step of the flow.
         super().__init__(name=name, daemon=True)
         self._run_stage = run_stage

@@ -39,4 +39,6 @@ def test_the_least_recently_used_goes_first() -> None:
 
 def test_a_clip_is_known_by_its_content() -> None:
     assert content_key(VoiceClip(b"ab", "c")) == content_key(VoiceClip(b"ab", "c"))
-    assert len({content_key(VoiceClip(*pair)) for pair in [(b"ab", "c"), (b"a", "bc"), (b"ab", "d"), (b"", "abc")]}) == 4
+    assert (
+        len({content_key(VoiceClip(*pair)) for pair in [(b"ab", "c"), (b"a", "bc"), (b"ab", "d"), (b"", "abc")]}) == 4
+    )

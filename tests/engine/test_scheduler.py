@@ -14,9 +14,7 @@ PATIENCE = 5
 
 
 def scheduler(slots: int = 4, step_sizes: tuple[int, ...] = (1, 2, 4), frame_budget: int = 256) -> Scheduler:
-    return Scheduler(
-        buckets=BUCKETS, slots=slots, step_sizes=step_sizes, frame_budget=frame_budget, patience=PATIENCE
-    )
+    return Scheduler(buckets=BUCKETS, slots=slots, step_sizes=step_sizes, frame_budget=frame_budget, patience=PATIENCE)
 
 
 def keys(batches: list[Batch]) -> list[int]:

@@ -86,7 +86,7 @@ async def collect(ticket: RequestTicket) -> tuple[list[AudioChunk], Done | Faile
 
 def pcm(chunks: list[AudioChunk]) -> Samples:
     data = b"".join(chunk.data for chunk in chunks)
-    return np.frombuffer(data, "<i2").astype(np.float32) / 32767
+    return (np.frombuffer(data, "<i2") / 32767).astype(np.float32)
 
 
 async def audio(ticket: RequestTicket) -> Samples:
@@ -220,9 +220,7 @@ async def test_text_may_still_be_written_while_it_is_spoken() -> None:
         heard += [event async for event in stream]
         assert isinstance(heard.pop(), Done)
         whole = await audio(
-            engine.submit(
-                request(parts=(Speech("One two three.", CLIP), Pause(0.25), Speech("Four five six.", CLIP)))
-            )
+            engine.submit(request(parts=(Speech("One two three.", CLIP), Pause(0.25), Speech("Four five six.", CLIP))))
         )
         np.testing.assert_array_equal(pcm([e for e in heard if isinstance(e, AudioChunk)]), whole)
         with pytest.raises(RequestError, match="has ended"):
@@ -303,7 +301,7 @@ async def test_a_request_that_cannot_be_done_in_time_is_refused_at_once() -> Non
     async with running(toy, queue_limit=50) as engine:
         tickets = [engine.submit(request(LONG * 20, nfe=64, timeout_s=600)) for _ in range(2)]
         await until(lambda: len(toy.steps) > 2)
-        with pytest.raises(Refused, match="longer than this request's timeout_s of 0.5 s"):
+        with pytest.raises(Refused, match="longer than this request's timeout_s"):
             engine.submit(request(timeout_s=0.5))
         for ticket in tickets:
             ticket.cancel()
