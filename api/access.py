@@ -1,7 +1,7 @@
 """Who may call: API keys, a rate limit for each caller, and CORS.
 
-Keys come as `Authorization: Bearer KEY` or, as ElevenLabs' clients send them, as `xi-api-key: KEY`. Probes, metrics and the
-page itself stay open; the page asks its user for a key.
+Keys come as `Authorization: Bearer KEY` or, as ElevenLabs' clients send them, as `xi-api-key: KEY`. Probes, metrics and
+the page itself stay open; the page asks its user for a key.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """ElevenLabs' text to speech: whole texts over HTTP, and text that is still being written over a WebSocket.
 
 After https://elevenlabs.io/docs/api-reference/text-to-speech and the messages that its Python SDK (`elevenlabs` 2.78,
-`realtime_tts.py`) sends and reads. Of `output_format` the codec counts: MP3, Opus and WAV files say their own rate, which is
-the model's; raw PCM exists in that rate only. Settings that describe another model (stability, style, ...) have no effect.
+`realtime_tts.py`) sends and reads. Of `output_format` the codec counts: MP3, Opus and WAV files say their own rate, which
+is the model's; raw PCM exists in that rate only. Settings that describe another model (stability, style, ...) have no
+effect.
 """
 
 from __future__ import annotations

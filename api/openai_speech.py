@@ -1,8 +1,8 @@
 """OpenAI's speech API: `POST /v1/audio/speech`, and the lists of models that clients ask for.
 
-After the published specification (https://platform.openai.com/docs/api-reference/audio/createSpeech). `model` may be any
-name, as clients send OpenAI's; there is one model here. `instructions` are accepted and have no effect: F5-TTS takes its
-style from the voice's clip.
+After the published specification (https://platform.openai.com/docs/api-reference/audio/createSpeech). `model` may be
+any name, as clients send OpenAI's; there is one model here. `instructions` are accepted and have no effect: F5-TTS takes
+its style from the voice's clip.
 """
 
 from __future__ import annotations

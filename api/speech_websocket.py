@@ -2,16 +2,15 @@
 
 The messages are those that vllm-omni and sglang-omni share:
 
-    client                                  server
-    {"type": "session.config", ...}
-    {"type": "input.text", "text": "..."}   {"type": "audio.start", "sentence_index", "sentence_text", "format", "sample_rate"}
-    {"type": "input.flush"}                 binary frames, or {"type": "audio.chunk", "sentence_index", "audio_b64"}
-    {"type": "input.done"}                  {"type": "audio.done", "sentence_index", "total_bytes", "error"}
-    {"type": "session.close"}               {"type": "session.done", "total_sentences"}
-                                            {"type": "error", "message", "code", "param"}
+    from the client: {"type": "session.config", "voice", "response_format", ...}, {"type": "input.text", "text"},
+        {"type": "input.flush"}, {"type": "input.done"}, {"type": "session.close"}
+    from the server: {"type": "audio.start", "sentence_index", "sentence_text", "format", "sample_rate"}, then binary
+        frames or {"type": "audio.chunk", "sentence_index", "audio_b64"}, then {"type": "audio.done", "sentence_index",
+        "total_bytes", "error"}; at the end {"type": "session.done", "total_sentences"}, or {"type": "error", "message",
+        "code", "param"}
 
-Sentences are spoken as they complete, and a long first clause before its sentence is; the audio of each is one file of its
-own. `input.commit` (vllm-omni's word) is the same as `input.flush`. After `session.done` the connection takes another
+Sentences are spoken as they complete, and a long first clause before its sentence is; the audio of each is one file of
+its own. `input.commit` (vllm-omni's word) is the same as `input.flush`. After `session.done` the connection takes another
 `session.config`.
 """
 
@@ -29,7 +28,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.errors import error_body
 from api.messages import invalid, receive_object, send_within
-from api.openai_speech import FIELD_NAMES, Name
+from api.openai_speech import FIELD_NAMES as OPENAI_NAMES
+from api.openai_speech import Name
 from api.request_id import current_request_id
 from api.services import Services
 from api.speech_request import SpeechDesk, SpeechOptions
@@ -42,6 +42,7 @@ log = logging.getLogger("f5.http")
 IDLE_S = 120.0
 MAX_MESSAGE = 128 * 1024  # characters
 SENTENCES_AHEAD = 2  # that are made while one is being sent
+FIELD_NAMES = {**OPENAI_NAMES, "text": "text", "pause": "text"}
 _NORMAL, _INTERNAL = 1000, 1011
 
 
@@ -276,7 +277,7 @@ def _config(message: dict[str, Any]) -> SessionConfig:
 
 
 def _error(error: RequestError) -> dict[str, Any]:
-    return {"type": "error", **error_body(error.status, error.code, error.message, error.field)["error"]}
+    return {**error_body(error.status, error.code, error.message, error.field)["error"], "type": "error"}
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:

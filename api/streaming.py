@@ -19,7 +19,7 @@ log = logging.getLogger("f5.http")
 
 
 class Interrupted(Exception):
-    """Raised by a body that cannot say in its own format that it failed: the connection closes without the reply's end."""
+    """Raised by a body whose format has no place for a failure: the connection closes without the reply's end."""
 
 
 class TicketStream(Response):

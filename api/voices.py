@@ -1,7 +1,7 @@
 """Stored voices: `/v1/audio/voices`.
 
-The shape is OpenAI's for custom voices where it has one (`name`, `audio_sample`, `consent`), with the transcript and our
-report beside it. Uploads are bounded by the server's limit of a body and never touch the disk before they are checked.
+The shape is OpenAI's for custom voices where it has one (`name`, `audio_sample`, `consent`), with the transcript and
+our report beside it. Uploads are bounded by the server's limit of a body and never touch the disk before they are checked.
 """
 
 from __future__ import annotations
@@ -57,16 +57,11 @@ def router(services: Services) -> APIRouter:
     async def add(request: Request) -> dict[str, Any]:
         """Store a voice. Answers with a report on the clip; clips that no voice can be made of are refused."""
         form = await _form(request)
-        sample = form.get("audio_sample")
-        if not isinstance(sample, UploadFile):
-            raise RequestError(422, "invalid_request", "audio_sample is missing: send it as a file", "audio_sample")
-        voice = await to_thread.run_sync(
-            _store,
-            services,
-            {name: _text(form, name) for name in _FIELDS - {"audio_sample"}},
-            await sample.read(),
-        )
-        return _json(voice, full=True)
+        try:
+            texts, audio = await _upload(form)
+        finally:
+            await form.close()
+        return _json(await to_thread.run_sync(_store, services, texts, audio), full=True)
 
     @routes.get("")
     async def voices() -> dict[str, Any]:
@@ -92,6 +87,17 @@ def router(services: Services) -> APIRouter:
         return {"id": voice_id, "object": "audio.voice.deleted", "deleted": True}
 
     return routes
+
+
+async def _upload(form: FormData) -> tuple[dict[str, str], bytes]:
+    """The texts of a form by field, and its sound file. Raises RequestError."""
+    for field in form:
+        if field not in _FIELDS:
+            raise RequestError(422, "invalid_request", f"{field[:40]!r} is no field of a voice", field[:40])
+    sample = form.get("audio_sample")
+    if not isinstance(sample, UploadFile):
+        raise RequestError(422, "invalid_request", "audio_sample is missing: send it as a file", "audio_sample")
+    return {name: _text(form, name) for name in _FIELDS - {"audio_sample"}}, await sample.read()
 
 
 def _store(services: Services, texts: dict[str, str], audio: bytes) -> StoredVoice:
@@ -136,6 +142,14 @@ class _InMemoryParser(MultiPartParser):
 
     spool_max_size = 2**40
 
+    async def parse(self) -> FormData:
+        try:
+            return await super().parse()
+        except BaseException:  # Starlette closes its files for its own kind of error only
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise
+
 
 async def _form(request: Request) -> FormData:
     """The fields of a multipart body. Raises RequestError."""
@@ -151,10 +165,6 @@ async def _form(request: Request) -> FormData:
         max_part_size=4 * MAX_TEXT_LENGTH,
     )
     try:
-        form = await parser.parse()
+        return await parser.parse()
     except MultiPartException as error:
         raise RequestError(422, "invalid_multipart", f"the multipart body is not valid: {error.message}") from error
-    for field in form:
-        if field not in _FIELDS:
-            raise RequestError(422, "invalid_request", f"{field[:40]!r} is no field of a voice", field[:40])
-    return form

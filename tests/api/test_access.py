@@ -1,0 +1,130 @@
+"""Keys, rate limit and CORS."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from api.access import Access, read_keys
+from main import create_app
+from settings import Settings
+from tests.api.conftest import DEFAULTS, Server
+from tests.toy_programs import ToyPrograms
+from voices.store import VoiceStore
+
+KEYS = ("first-secret-key", "second-secret-key")
+
+
+def test_without_a_key_only_probes_and_the_page_answer(serve: Callable[..., Server]) -> None:
+    server = serve(api_keys=KEYS)
+    body = {"model": "m", "input": "Hello there."}
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        for path in ("/", "/livez", "/readyz", "/v1/health", "/metrics", "/static/icon.svg"):
+            assert client.get(path).status_code == 200, path
+        for path in ("/v1/models", "/v1/audio/voices", "/v1/nothing"):
+            assert client.get(path).status_code == 401, path
+        refused = client.post("/v1/audio/speech", json=body, headers={"Authorization": "Bearer wrong"})
+        assert refused.status_code == 401
+        assert refused.json()["error"]["code"] == "invalid_api_key"
+        for key in KEYS:
+            assert client.get("/v1/models", headers={"Authorization": f"bearer {key}"}).status_code == 200
+            assert client.get("/v1/models", headers={"xi-api-key": key}).status_code == 200
+    with pytest.raises(InvalidStatus) as caught:
+        connect(f"ws://{server.host}/v1/audio/speech/stream", open_timeout=20)
+    assert caught.value.response.status_code == 403
+    with connect(
+        f"ws://{server.host}/v1/audio/speech/stream", additional_headers={"Authorization": f"Bearer {KEYS[0]}"}
+    ):
+        pass
+
+
+def test_a_server_with_keys_takes_no_empty_or_partial_key() -> None:
+    access = Access(KEYS, None)
+    assert access.knows(KEYS[1])
+    for wrong in (None, "", KEYS[0][:-1], KEYS[0] + " ", "é", "\udce9"):
+        assert not access.knows(wrong)
+    assert Access((), None).knows(None)
+
+
+def test_keys_come_from_settings_and_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# ours\nfile-secret-key\n\n  spaced-secret-key  \n")
+    assert read_keys(["listed-secret-key"], file) == ("listed-secret-key", "file-secret-key", "spaced-secret-key")
+    with pytest.raises(ValueError, match="8 characters"):
+        read_keys(["short"], None)
+    file.write_text("# nothing\n")
+    with pytest.raises(ValueError, match="no API key"):
+        read_keys([], file)
+
+
+def test_an_allowance_fills_up_evenly_for_each_caller() -> None:
+    access = Access((), 60)
+    assert [access.spend("a", 0.0) for _ in range(60)] == [0.0] * 60
+    assert access.spend("a", 0.0) == pytest.approx(1.0)
+    assert access.spend("b", 0.0) == 0.0
+    assert access.spend("a", 0.5) == pytest.approx(0.5)
+    assert access.spend("a", 1.01) == 0.0
+    assert [access.spend("a", 1000.0) for _ in range(61)][-1] > 0
+
+
+def test_over_the_rate_limit_the_reply_says_when_to_come_back(serve: Callable[..., Server]) -> None:
+    server = serve(api_keys=KEYS, rate_limit=2)
+    with httpx.Client(base_url=server.url) as client:
+        first, second = ({"Authorization": f"Bearer {key}"} for key in KEYS)
+        assert [client.get("/v1/models", headers=first).status_code for _ in range(3)] == [200, 200, 429]
+        reply = client.get("/v1/models", headers=first)
+        assert 1 <= int(reply.headers["retry-after"]) <= 31
+        assert reply.json()["error"]["type"] == "rate_limit_error"
+        assert client.get("/v1/models", headers=second).status_code == 200
+        assert {client.get("/livez").status_code for _ in range(5)} == {200}
+
+
+def test_cors_is_off_unless_asked_for(serve: Callable[..., Server], client: httpx.Client) -> None:
+    origin = {"Origin": "https://app.example"}
+    assert "access-control-allow-origin" not in client.get("/v1/models", headers=origin).headers
+    server = serve(cors_origins=("https://app.example",), api_keys=KEYS)
+    with httpx.Client(base_url=server.url) as allowed:
+        preflight = allowed.options(
+            "/v1/audio/speech",
+            headers={
+                **origin,
+                "Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": "authorization,content-type",
+            },
+        )
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == "https://app.example"
+        refused = allowed.get("/v1/models", headers=origin)
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] == "https://app.example"
+        other = allowed.get("/v1/models", headers={"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in other.headers
+
+
+@pytest.mark.parametrize(
+    ("host", "keys", "warned"),
+    [
+        ("127.0.0.1", (), False),
+        ("::1", (), False),
+        ("localhost", (), False),
+        ("0.0.0.0", (), True),
+        ("0.0.0.0", KEYS, False),
+    ],
+)
+def test_an_open_port_without_keys_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, host: str, keys: tuple[str, ...], warned: bool
+) -> None:
+    caplog.set_level(logging.WARNING)
+    create_app(
+        Settings(host=host, api_keys=keys, compilation_cache=None),
+        load=lambda _: ToyPrograms(),
+        defaults=lambda _: DEFAULTS,
+        voices=VoiceStore(None, tmp_path),
+    )
+    assert ("without API keys" in caplog.text) is warned

@@ -1,0 +1,138 @@
+"""Stored voices over HTTP: upload, use, list, delete, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.api.conftest import Server
+from tests.voices.clips import TEXT, file, silence, speech
+
+CLIP = file(np.concatenate([silence(0.5), speech(4), silence(0.5)]))
+
+
+@pytest.fixture
+def server(serve: Callable[..., Server]) -> Server:
+    return serve()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=30) as session:
+        yield session
+
+
+def upload(client: httpx.Client, audio: bytes = CLIP, **fields: Any) -> httpx.Response:
+    data = {"name": "My voice", "ref_text": TEXT, **fields}
+    return client.post("/v1/audio/voices", data=data, files={"audio_sample": ("clip.wav", audio, "audio/wav")})
+
+
+def test_a_voice_is_uploaded_used_and_deleted(client: httpx.Client, server: Server) -> None:
+    reply = upload(client, consent="cons_123", description="me")
+    assert reply.status_code == 201, reply.text
+    voice = reply.json()
+    assert voice["object"] == "audio.voice"
+    assert (voice["name"], voice["ref_text"], voice["consent"]) == ("My voice", TEXT, "cons_123")
+    report = voice["report"]
+    assert report["duration"] == pytest.approx(5.0, abs=0.01)
+    assert report["leading_silence"] == pytest.approx(0.5, abs=0.03)
+    assert report["transcribed"] is False
+    assert any("silence" in action for action in report["actions"])
+
+    assert client.get(f"/v1/audio/voices/{voice['id']}").json() == voice
+    assert voice["id"] in [entry["id"] for entry in client.get("/v1/audio/voices").json()["voices"]]
+    assert client.get(f"/v1/audio/voices/{voice['id']}/audio").content[:4] == b"RIFF"
+
+    body = {"model": "m", "input": "Hello there, friend.", "response_format": "pcm", "seed": 1}
+    for name in (voice["id"], "my voice"):
+        assert client.post("/v1/audio/speech", json={**body, "voice": name}).status_code == 200
+    assert client.post("/v1/generate", json={"gen_text": "Hello [voice:My voice] you."}).status_code == 200
+
+    assert client.delete(f"/v1/audio/voices/{voice['id']}").json()["deleted"] is True
+    assert client.get(f"/v1/audio/voices/{voice['id']}").status_code == 404
+    assert client.post("/v1/audio/speech", json={**body, "voice": voice["id"]}).status_code == 404
+
+
+@pytest.mark.parametrize("format", ["FLAC", "MP3", "OGG"])
+def test_other_formats_are_taken(client: httpx.Client, format: str) -> None:
+    assert upload(client, file(speech(4), format=format)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("fields", "audio", "status", "param", "words"),
+    [
+        ({"name": ""}, CLIP, 422, "name", "1 to 64"),
+        ({"name": "a]b"}, CLIP, 422, "name", "[ ]"),
+        ({"name": "Ada"}, CLIP, 409, "name", "exists"),
+        ({}, b"no audio", 422, "audio_sample", "sound file"),
+        ({}, b"", 422, "audio_sample", "sound file"),
+        ({}, file(silence(3)), 422, "audio_sample", "silent"),
+        ({}, file(speech(0.6)), 422, "audio_sample", "at least 1 s"),
+        ({}, file(speech(20)), 422, "audio_sample", "at most 12 s"),
+        ({"ref_text": "Hm"}, CLIP, 422, "audio_sample", "does not fit"),
+        ({"ref_text": "x" * 3000}, CLIP, 422, "ref_text", "2000"),
+        ({"surprise": "1"}, CLIP, 422, "surprise", "no field"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    client: httpx.Client, fields: dict[str, str], audio: bytes, status: int, param: str, words: str
+) -> None:
+    reply = upload(client, audio, **fields)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"]) == (status, param), error
+    assert words in error["message"]
+
+
+def test_without_a_transcript_the_reply_says_how_to_get_one(client: httpx.Client) -> None:
+    """faster-whisper is not among this project's requirements, so this server cannot transcribe."""
+    reply = upload(client, ref_text="")
+    assert reply.status_code == 422
+    error = reply.json()["error"]
+    assert error["param"] == "ref_text"
+    assert "requirements-asr.txt" in error["message"]
+
+
+def test_a_body_that_is_no_upload_is_refused(client: httpx.Client) -> None:
+    url = "/v1/audio/voices"
+    assert client.post(url, json={"name": "x"}).status_code == 415
+    assert client.post(url, content=b"x", headers={"content-type": "multipart/form-data"}).status_code == 422
+    assert client.post(url, data={"name": "x"}, files={"other": b"x"}).status_code == 422
+    assert client.post(url, files={"name": ("a", b"x"), "audio_sample": ("b", CLIP)}).status_code == 422
+    torn = b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nx'
+    assert (
+        client.post(url, content=torn, headers={"content-type": "multipart/form-data; boundary=b"}).status_code == 422
+    )
+
+
+def test_uploads_over_the_limit_are_refused_and_leave_no_file(
+    serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starlette spools uploads beyond 1 MiB to the disk; this server holds them in memory, within its limit."""
+    made: list[object] = []
+    monkeypatch.setattr("tempfile._TemporaryFileWrapper", lambda *a, **k: made.append(a))
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda *a, **k: made.append(a))
+    server = serve(max_body_mib=4)
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        big = upload(client, file(speech(12, rate=96_000), rate=96_000))  # 2.3 MB
+        assert big.status_code == 201, big.text
+        assert upload(client, b"x" * 5 * 2**20, name="Other").status_code == 413
+    assert made == []
+
+
+def test_the_number_of_voices_is_bounded(client: httpx.Client) -> None:
+    for number in range(3):
+        assert upload(client, name=f"voice {number}").status_code == 201
+    reply = upload(client, name="one too many")
+    assert reply.status_code == 507
+    assert "limit is 3" in reply.json()["error"]["message"]
+
+
+def test_embedded_voices_stay(client: httpx.Client) -> None:
+    assert client.delete("/v1/audio/voices/ada").status_code == 403
+    assert client.delete("/v1/audio/voices/nobody").status_code == 404
+    assert client.get("/v1/audio/voices").json()["default"] == "ada"
