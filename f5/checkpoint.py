@@ -88,7 +88,7 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
     OSError where there is no such file.
     """
     path = Path(path)
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(64)
         if start.startswith(b"version https://git-lfs"):

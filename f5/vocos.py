@@ -68,11 +68,10 @@ class VocosConfig:
         Raises ValueError where the file asks for a part other than MelSpectrogramFeatures, VocosBackbone and
         ISTFTHead, lacks a value, has an unknown one, or where its three parts disagree.
         """
-        with open(path, encoding="utf-8") as file:
-            try:
-                document = yaml.safe_load(file)
-            except (yaml.YAMLError, UnicodeDecodeError) as error:
-                raise ValueError(f"{path} is not a YAML file: {error}") from error
+        try:
+            document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a YAML file: {error}") from error
         mel = _section(path, document, "feature_extractor", _MEL)
         backbone = _section(path, document, "backbone", _BACKBONE)
         head = _section(path, document, "head", _HEAD)

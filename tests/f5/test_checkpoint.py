@@ -42,7 +42,7 @@ def counting(*shape: int, start: float = 0.0) -> np.ndarray:
 
 def test_torch_tensors_of_every_kind_and_view() -> None:
     shared = counting(4, 6)
-    expected = {
+    expected: dict[str, Any] = {
         "float32": counting(2, 3),
         "float64": np.arange(3, dtype=np.float64),
         "float16": np.arange(3, dtype=np.float16),
@@ -155,6 +155,9 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
             checkpoint.read("a")
 
 
+ENTRY = '{"dtype": "I8", "shape": [1], "data_offsets": [0, 1]}'
+
+
 def header(entries: str) -> bytes:
     return struct.pack("<Q", len(entries)) + entries.encode()
 
@@ -170,12 +173,12 @@ def header(entries: str) -> bytes:
         ('{"a": 3}', 0, "entry for a cannot be read"),
         ('{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}', 8, "does not begin where"),
         (
-            '{"a": {"dtype": "I8", "shape": [1], "data_offsets": [0, 1]}, "b": {"dtype": "I8", "shape": [1], "data_offsets": [0, 1]}}',
+            f'{{"a": {ENTRY}, "b": {ENTRY}}}',
             4,
             "does not begin where",
         ),
         (
-            '{"a": {"dtype": "I8", "shape": [1], "data_offsets": [0, 1]}, "a": {"dtype": "I8", "shape": [1], "data_offsets": [1, 2]}}',
+            f'{{"a": {ENTRY}, "a": {ENTRY}}}',
             4,
             "a name is there twice",
         ),
@@ -235,7 +238,7 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(
 
     # The same bytes do run where they are not refused: the test would notice.
     if function is not getattr:
-        pickle.loads(pickle.dumps(call))
+        pickle.loads(pickle.dumps(call))  # noqa: S301
         assert marker.exists()
 
 

@@ -101,7 +101,7 @@ def test_one_program_serves_every_block(tmp_path: Path) -> None:
     window = np.zeros((1, model.context_left + 4 + model.context_right, 10), np.float32)
     for first, frames in ((-11, 3), (0, 1000), (90, 100)):
         program(model, window, np.int32(first), np.int32(frames))
-    assert program._cache_size() == 1
+    assert program._cache_size() == 1  # type: ignore[attr-defined]
 
 
 def test_context_of_the_released_model() -> None:
@@ -122,7 +122,7 @@ def test_gradients_are_finite_at_the_edges_of_a_clip(tmp_path: Path) -> None:
     @jax.jit
     @jax.grad
     def gradient(model: Vocos, mel: np.ndarray) -> jax.Array:
-        return jnp.square(model.decode_block(mel, -11, 1)).sum()
+        return jnp.square(model.decode_block(jnp.asarray(mel), -11, 1)).sum()
 
     leaves = jax.tree.leaves(gradient(model, mel))
     assert len(leaves) == 17

@@ -71,7 +71,7 @@ def test_layouts_by_hand() -> None:
     """One leaf of each layout against indices written out from the official modules' documentation."""
     state = official_state("dit_qk_norm")
     model = backbone_from_state_dict(state, CASES["dit_qk_norm"])
-    assert isinstance(model, DiT)
+    assert isinstance(model, DiT) and model.text.blocks is not None
     for layer in range(3):
         official = state[f"transformer_blocks.{layer}.attn.to_q.weight"]  # [out, in]
         assert model.blocks.attn.to_q.w[layer, 5, 7] == official[7, 5]
@@ -94,7 +94,7 @@ def test_layers_of_unett_go_to_their_half() -> None:
     assert isinstance(model, UNetT)
     assert np.array_equal(model.first.attn_norm.scale[1], state["layers.1.1.g"])
     assert np.array_equal(model.later.attn_norm.scale[0], state["layers.2.1.g"])
-    assert np.array_equal(model.later.skip.w[1], state["layers.3.0.weight"].T)
+    assert model.later.skip is not None and np.array_equal(model.later.skip.w[1], state["layers.3.0.weight"].T)
     assert model.first.skip is None
 
 
@@ -128,7 +128,7 @@ def test_names_as_files_have_them(tmp_path: Path, dress: Callable[[State], State
 @pytest.mark.parametrize("stored", [np.float32, np.float16, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("wanted", [jnp.float32, jnp.bfloat16])
 def test_dtypes(tmp_path: Path, stored: type, wanted: type) -> None:
-    state = {key: value.astype(stored) for key, value in official_state("dit_no_conv").items()}
+    state: State = {key: value.astype(stored) for key, value in official_state("dit_no_conv").items()}
     path = write(tmp_path / "model.safetensors", state)
     back = backbone_state_dict(load_backbone(path, CASES["dit_no_conv"], wanted))
     for key, value in state.items():
@@ -163,7 +163,7 @@ def test_vocos_files_come_back(tmp_path: Path) -> None:
 def test_the_table_names_every_leaf_of_every_named_model(name: str) -> None:
     """Without weights: the error lists every key, and none that the table lacks."""
     config = CONFIGS[name].backbone
-    with pytest.raises(CheckpointError, match="missing from the file: .* and [0-9]+ more$"):
+    with pytest.raises(CheckpointError, match=r"missing from the file: .* and [0-9]+ more$"):
         backbone_from_state_dict({}, config)
 
 
@@ -248,7 +248,7 @@ def test_a_vocoder_for_another_mel(tmp_path: Path) -> None:
     config, weights, state = vocos_files(tmp_path)
     state["feature_extractor.mel_spec.mel_scale.fb"] = state["feature_extractor.mel_spec.mel_scale.fb"][:, ::-1].copy()
     safetensors.numpy.save_file(state, weights)
-    with pytest.raises(CheckpointError, match="mel_scale.fb is not the mel filters of this model"):
+    with pytest.raises(CheckpointError, match=r"mel_scale\.fb is not the mel filters of this model"):
         load_vocos(config, weights)
 
 
