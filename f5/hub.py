@@ -62,7 +62,7 @@ class VocoderFiles:
     weights: Path
 
 
-# The commits are those that public projects pin or have in their caches; the file lists were checked against the same.
+# Commits as public projects pin them and as their cache paths show them.
 _F5_REVISION = "84e5a410d9cead4de2f847e7c9369a6440bdfaca"
 _E2_REVISION = "98016df3e24487aad803aff506335caba8414195"
 RELEASED = {
