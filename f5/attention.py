@@ -13,7 +13,7 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> j
     q, k, v: [b, n, h, d]; lengths: int32 [b], each at least 1. Returns [b, n, h, d]; queries beyond a row's length
     get finite values that mean nothing.
     """
-    if jax.default_backend() == "cpu":
+    if jax.default_backend() == "cpu" and jax.device_count() == 1:  # a loop over heads cannot be split over devices
         return _attention_by_head(q, k, v, lengths)
     if q.dtype == jnp.bfloat16 and jax.default_backend() == "gpu":
         return jax.nn.dot_product_attention(

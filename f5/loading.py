@@ -12,7 +12,7 @@ from f5.config import model_config
 from f5.frontend import Frontend
 from f5.hub import backbone_files, vocoder_files
 from f5.model import SpeechModel
-from f5.phonemes import PhonemeFrontend
+from f5.phoneme_frontend import PhonemeFrontend
 from f5.text import PinyinFrontend, Vocab
 from f5.weights import load_backbone, load_vocos
 
@@ -20,7 +20,7 @@ EMBEDDED = Path(__file__).parent.parent / "voices" / "embedded"
 
 
 def load_model(
-    name: str,
+    model: str,
     *,
     config: str | None = None,
     vocab: str | None = None,
@@ -31,7 +31,7 @@ def load_model(
     """Loads the embedded voice, a released model (downloaded if need be) or a checkpoint of one's own.
 
     Args:
-        name: "embedded"; a name in `f5.hub.RELEASED`; `hf://owner/repo/file`; a weights file or a folder with one.
+        model: "embedded"; a name in `f5.hub.RELEASED`; `hf://owner/repo/file`; a weights file or a folder with one.
         config: for weights that are not released ones: a name in `f5.config.CONFIGS` or an official YAML file;
             F5TTS_v1_Base where it is not said.
         vocab: the vocabulary; by default the `vocab.txt` beside the weights.
@@ -41,9 +41,9 @@ def load_model(
 
     Raises ValueErrors that name what is missing or does not fit.
     """
-    chosen = model_config(name, config)
-    embedded = name == "embedded"
-    files = backbone_files(str(EMBEDDED / "flow.safetensors") if embedded else name, vocab)
+    chosen = model_config(model, config)
+    embedded = model == "embedded"
+    files = backbone_files(str(EMBEDDED / "flow.safetensors") if embedded else model, vocab)
     vocoder_at = vocoder_files(str(EMBEDDED / "vocoder") if embedded and vocoder is None else vocoder)
     vocabulary = Vocab.load(files.vocab)
     backbone_config = replace(chosen.backbone, text_num_embeds=vocabulary.size)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from f5 import sampler
 from f5.frontend import Reference, SegmentPlan
-from f5.model import SpeechModel, backbone_inputs, from_backbone_scale
+from f5.model import SpeechModel, backbone_inputs, cut_generated, from_backbone_scale
 from f5.placement import everywhere, over_slots, parameter_shardings
 
 _COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
@@ -76,13 +76,13 @@ class Row(Protocol):
 class Mel:
     """Frames a flow has made, on their way from the device."""
 
-    def __init__(self, device: jax.Array, first: int, frames: int) -> None:
+    def __init__(self, device: jax.Array, plan: SegmentPlan) -> None:
         device.copy_to_host_async()
-        self._device, self._first, self._frames = device, first, frames
+        self._device, self._plan = device, plan
 
     def wait(self) -> NDArray[np.float32]:
         """[frames, mel_dim]; blocks until the flow's last step is done."""
-        return np.asarray(self._device)[self._first : self._first + self._frames]
+        return cut_generated(np.asarray(self._device), self._plan)
 
 
 class Programs:
@@ -137,7 +137,7 @@ class Programs:
         self._parameters = jax.device_put(parameters, parameter_shardings(parameters, mesh))
         self._vocoder_graph, vocoder = nnx.split(model.vocoder)
         self._vocoder = jax.device_put(vocoder, everywhere(mesh))
-        self._compiled: dict[tuple[Any, ...], Callable[..., Any]] = {}
+        self._compiled: dict[tuple[Any, ...], jax.stages.Compiled] = {}
         self._schedules = _ByteLimitedCache(cache_bytes // 2)
         self._nulls = _ByteLimitedCache(cache_bytes // 2)
         jax.monitoring.register_event_duration_secs_listener(self._count_compilation)
@@ -157,7 +157,7 @@ class Programs:
 
     def plan(self, text: str, reference: Reference, *, speed: float, seconds: float | None) -> SegmentPlan:
         """Tokens and length of one segment. Raises ValueError where it is longer than the largest bucket."""
-        plan = self.model.frontend.plan(text, reference, speed=speed, seconds=seconds)
+        plan = self.model.plan(text, reference, speed=speed, seconds=seconds)
         if plan.frames > self.buckets[-1]:
             per_second = self.sample_rate / self.hop
             raise ValueError(
@@ -255,7 +255,7 @@ class Programs:
     def take(self, state: State, slot: int, plan: SegmentPlan) -> Mel:
         """The generated frames of a slot; does not wait. The state stays valid."""
         mel = self._compiled["take", state.x.shape[1]](state.x, np.int32(slot))
-        return Mel(mel, plan.ref_frames, plan.frames - plan.ref_frames)
+        return Mel(mel, plan)
 
     # Device work, postprocess thread --------------------------------------------------------------------------------
 
@@ -330,6 +330,10 @@ class Programs:
         # XLA compiles one program on one core and lets go of the interpreter meanwhile.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             self._compiled = dict(zip(lowered, pool.map(jax.stages.Lowered.compile, lowered.values()), strict=True))
+
+    def step_text(self, bucket: int, size: int) -> str:
+        """The compiled step as XLA prints it, collectives and all."""
+        return str(self._compiled["step", bucket, size].as_text())
 
     def _backbone(self, parameters: nnx.State) -> sampler.Backbone:
         backbone: sampler.Backbone = nnx.merge(self._graph, parameters)

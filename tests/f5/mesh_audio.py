@@ -1,0 +1,81 @@
+"""Speaks the same segments on three meshes of eight virtual CPU devices; prints errors and collectives as JSON.
+
+A process of its own: the number of devices is fixed when JAX starts.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+
+import json
+import re
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from f5.loading import load_model
+from f5.placement import make_mesh
+from f5.programs import Programs
+from tests import tiny_model
+from tests.f5.conftest import clip
+from tests.f5.test_programs import TEXTS, Row
+
+NFE, SLOTS, BUCKET = 5, 8, 448
+
+
+def speak(programs: Programs) -> list[np.ndarray]:
+    """The mels of all texts, made together."""
+    reference = programs.prepare_reference(clip(1.3), "What the clip says.")
+    schedule, state = programs.schedule(NFE, True), programs.new_state(BUCKET)
+    plans = [programs.plan(text, reference, speed=1.0, seconds=None) for text in TEXTS]
+    for slot, plan in enumerate(plans):
+        prefilled = programs.prefill(plan, reference, seed=slot, segment_index=0)
+        state = programs.insert(state, prefilled, 2 * slot)
+    for index in range(NFE):
+        state = programs.step(BUCKET, state, [Row(2 * slot, schedule, index, 2.0) for slot in range(len(plans))])
+    return [programs.take(state, 2 * slot, plan).wait() for slot, plan in enumerate(plans)]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        model = load_model(**tiny_model.write(Path(folder)), max_frames=BUCKET)  # type: ignore[arg-type]
+    spoken: dict[str, list[np.ndarray]] = {}
+    collectives: dict[str, dict[str, int]] = {}
+    gathered: list[str] = []
+    dim = model.config.backbone.dim
+    for mesh in ("1x1", "8x1", "2x4"):
+        programs = Programs(
+            model,
+            make_mesh(mesh, model.config.backbone.heads),
+            buckets=(BUCKET,),
+            slots=SLOTS,
+            step_sizes=(SLOTS,),
+            max_steps=8,
+        )
+        programs.warm_up()
+        spoken[mesh] = speak(programs)
+        text = programs.step_text(BUCKET, SLOTS)
+        collectives[mesh] = dict(Counter(re.findall(r"= \S+ (all-reduce|all-gather|all-to-all)\(", text)))
+        # A weight's gather would give back its whole shape: one of the stack's [.., dim, n] or [.., n, dim] leaves.
+        for shape in re.findall(r"= f32\[([\d,]+)\]\S* all-gather\(", text):
+            sizes = [int(size) for size in shape.split(",")]
+            if len(sizes) <= 3 and sizes[-2:] in ([dim, dim], [dim, 2 * dim], [2 * dim, dim]):
+                gathered.append(f"{mesh}: {shape}")
+    errors = {
+        mesh: max(
+            float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+            for ours, theirs in zip(mels, spoken["1x1"], strict=True)
+        )
+        for mesh, mels in spoken.items()
+    }
+    json.dump({"errors": errors, "collectives": collectives, "gathered_weights": gathered}, sys.stdout)
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""The compiled programs against the plain model, and the promises a server builds on them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from f5.config import Sampling
+from f5.frontend import Reference
+from f5.model import SpeechModel
+from f5.placement import make_mesh
+from f5.programs import Programs, Schedule
+from tests.f5.conftest import clip
+
+TEXTS = ("One.", "Two words here.", "A somewhat longer text that fills more frames.", "And another of them, yes.")
+
+
+@dataclass(frozen=True)
+class Row:
+    slot: int
+    schedule: Schedule
+    index: int
+    cfg_strength: float
+
+
+def build(model: SpeechModel, **options: Any) -> Programs:
+    settings = {"buckets": (256, 448), "slots": 4, "step_sizes": (1, 4), "max_steps": 16, "vocode_block": 24, **options}
+    programs = Programs(model, make_mesh("1x1", 8), **settings)
+    programs.warm_up()
+    return programs
+
+
+@pytest.fixture(scope="module")
+def programs(tiny: SpeechModel) -> Programs:
+    return build(tiny)
+
+
+def relative_error(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
+    assert ours.shape == theirs.shape
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+def alone(programs: Programs, text: str, reference: Reference, *, nfe: int, cfg: float, seed: int, slot: int = 0) -> Any:
+    """One segment by itself, a row a step."""
+    plan = programs.plan(text, reference, speed=1.0, seconds=None)
+    schedule = programs.schedule(nfe, True)
+    prefilled = programs.prefill(plan, reference, seed=seed, segment_index=0)
+    state = programs.insert(programs.new_state(prefilled.bucket), prefilled, slot)
+    for index in range(nfe):
+        state = programs.step(prefilled.bucket, state, [Row(slot, schedule, index, cfg)])
+    return programs.take(state, slot, plan), plan
+
+
+@pytest.mark.parametrize(("text", "nfe", "cfg"), [(TEXTS[0], 7, 2.0), (TEXTS[2], 5, 0.0), (TEXTS[1], 9, 1.3)])
+def test_equals_the_plain_model(
+    tiny: SpeechModel, programs: Programs, reference: Reference, text: str, nfe: int, cfg: float
+) -> None:
+    mel, plan = alone(programs, text, reference, nfe=nfe, cfg=cfg, seed=5)
+    *_, x = tiny.flow(plan, reference, Sampling(nfe, cfg, sway=True), seed=5)
+    truth = tiny.generated(x, plan)
+    assert relative_error(mel.wait(), truth) < 1e-5
+    count = plan.frames - plan.ref_frames
+    assert relative_error(programs.vocode(mel, 0, count), tiny.decode(truth)) < 1e-4
+
+
+def test_the_first_frame_of_speech_is_the_references_last(programs: Programs, reference: Reference) -> None:
+    """Upstream slices its output at whole hops and puts the reference's frames back; ours once kept the flow's own."""
+    mel, plan = alone(programs, TEXTS[1], reference, nfe=5, cfg=2.0, seed=1)
+    assert len(reference.mel) == plan.ref_frames + 1
+    assert np.array_equal(mel.wait()[0], reference.mel[-1])
+
+
+def test_blocks_of_sound_make_the_whole(programs: Programs, reference: Reference) -> None:
+    mel, plan = alone(programs, TEXTS[2], reference, nfe=5, cfg=2.0, seed=2)
+    count = plan.frames - plan.ref_frames
+    whole = programs.vocode(mel, 0, count)
+    assert len(whole) == (count - 1) * programs.hop
+    for cuts in ((1, 2, 24, 25, count - 1), (24, 48), (count // 2,)):
+        edges = (0, *cuts, count)
+        parts = [programs.vocode(mel, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        assert np.abs(np.concatenate(parts) - whole).max() < 1e-5
+
+
+def test_same_audio_whoever_else_is_speaking(programs: Programs, reference: Reference) -> None:
+    """Segments with different lengths, steps, guidance and grids share steps, entering and leaving in between."""
+    wanted = [(TEXTS[1], 7, 2.0, 11), (TEXTS[2], 16, 1.3, 12), (TEXTS[0], 9, 0.0, 13), (TEXTS[3], 5, 3.0, 14)]
+    truths, bucket = [], 256
+    for text, nfe, cfg, seed in wanted:
+        mel, plan = alone(programs, text, reference, nfe=nfe, cfg=cfg, seed=seed)
+        truths.append(mel.wait())
+        bucket = max(bucket, next(b for b in programs.buckets if b >= plan.frames))
+    shared = build(programs.model, buckets=(448,))
+    state, taken = shared.new_state(448), {}
+    plans = [shared.plan(text, reference, speed=1.0, seconds=None) for text, *_ in wanted]
+    progress: dict[int, int] = {}
+    for turn in range(40):
+        entering = turn // 2  # one more every second turn
+        if turn % 2 == 0 and entering < len(wanted):
+            seed = wanted[entering][3]
+            prefilled = shared.prefill(plans[entering], reference, seed=seed, segment_index=0)
+            state = shared.insert(state, prefilled, (entering + 1) % 4)
+            progress[entering] = 0
+        rows = []
+        for who, done in progress.items():
+            _, nfe, cfg, _ = wanted[who]
+            rows.append(Row((who + 1) % 4, shared.schedule(nfe, True), done, cfg))
+        if not rows:
+            break
+        state = shared.step(448, state, rows)
+        for who in list(progress):
+            progress[who] += 1
+            if progress[who] == wanted[who][1]:
+                taken[who] = shared.take(state, (who + 1) % 4, plans[who]).wait()
+                del progress[who]
+    for who, truth in enumerate(truths):
+        assert relative_error(taken[who], truth) < 1e-4, wanted[who]
+
+
+def test_a_slot_taken_twice_and_a_restart_change_no_bit(programs: Programs, reference: Reference) -> None:
+    first, _ = alone(programs, TEXTS[3], reference, nfe=7, cfg=2.0, seed=3, slot=1)
+    again, _ = alone(programs, TEXTS[3], reference, nfe=7, cfg=2.0, seed=3, slot=1)
+    restarted, _ = alone(build(programs.model), TEXTS[3], reference, nfe=7, cfg=2.0, seed=3, slot=2)
+    assert np.array_equal(first.wait(), again.wait())
+    assert np.array_equal(first.wait(), restarted.wait())
+
+
+def test_nothing_compiles_after_warm_up(programs: Programs, reference: Reference) -> None:
+    before = programs.compile_count
+    mel, plan = alone(programs, "Something new, and of another length.", reference, nfe=11, cfg=1.7, seed=2**32 - 1)
+    programs.vocode(mel, 0, plan.frames - plan.ref_frames)
+    programs.prepare_reference(clip(2.1, seed=4), "Another clip.")
+    assert before > 0 and programs.compile_count == before
+
+
+def test_faults_are_named(programs: Programs, reference: Reference) -> None:
+    with pytest.raises(ValueError, match="between 1 and 16, not 17"):
+        programs.schedule(17, False)
+    with pytest.raises(ValueError, match="different slots"):
+        programs.step(256, programs.new_state(256), [])
+    schedule = programs.schedule(5, True)
+    with pytest.raises(ValueError, match="different slots"):
+        programs.step(256, programs.new_state(256), [Row(0, schedule, 0, 1.0), Row(0, schedule, 1, 1.0)])
+    with pytest.raises(ValueError, match=r"this server goes up to 4\.8 s"):
+        programs.plan("It fits the front end's 512 frames, not the bucket's 448.", reference, speed=1.0, seconds=3.7)
+
+
+def test_device_meshes_give_the_same_audio() -> None:
+    """(1,1), (8,1) and (2,4) on eight virtual devices, in a process of its own; see mesh_audio.py."""
+    root = Path(__file__).parent.parent.parent
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.f5.mesh_audio"], cwd=root, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert max(result["errors"].values()) < 1e-4, result
+    # Column-parallel products followed by row-parallel ones: an all-reduce each, and no weight travels.
+    collectives = result["collectives"]
+    assert collectives["1x1"] == {}
+    assert collectives["2x4"]["all-reduce"] >= 2, collectives
+    assert result["gathered_weights"] == [], result
