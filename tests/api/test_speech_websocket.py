@@ -71,7 +71,7 @@ def test_a_sentence_is_spoken_while_the_next_is_not_written_yet(server: Server) 
     with open_socket(server) as socket:
         say(socket, type="session.config", response_format="pcm")
         say(socket, type="input.text", text="The first sentence is here. And then")
-        heard = []
+        heard: list[str] = []
         while not heard or heard[-1] != "audio.done":
             data = socket.recv(timeout=20)
             if isinstance(data, str):
@@ -95,7 +95,10 @@ def test_flush_speaks_what_is_there(server: Server) -> None:
 def hear_rest(socket: ClientConnection) -> dict[str, Any]:
     while True:
         data = socket.recv(timeout=20)
-        if isinstance(data, str) and (message := json.loads(data))["type"] in ("session.done", "error"):
+        if isinstance(data, bytes):
+            continue
+        message: dict[str, Any] = json.loads(data)
+        if message["type"] in ("session.done", "error"):
             return message
 
 

@@ -1,0 +1,61 @@
+// What the page asks of the server it came from.
+
+let key = sessionStorage.getItem("key") ?? "";
+
+export function setKey(value) {
+  key = value.trim();
+  sessionStorage.setItem("key", key);
+}
+
+export const hasKey = () => key !== "";
+
+/** fetch with the key; a reply that is an error is thrown as one, in the server's words. */
+export async function call(path, options = {}) {
+  const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
+  const reply = await fetch(path, { ...options, headers });
+  if (!reply.ok) {
+    const body = await reply.json().catch(() => null);
+    const error = new Error(body?.error?.message ?? `the server answered ${reply.status}`);
+    error.status = reply.status;
+    throw error;
+  }
+  return reply;
+}
+
+/** The events of POST /v1/generate/stream, as they come. */
+export async function* speech(body, signal) {
+  const reply = await call("/v1/generate/stream", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal,
+  });
+  let whole = false;
+  for await (const { name, data } of events(reply.body)) {
+    if (name === "error") throw new Error(data.error.message);
+    whole = data.is_final;
+    yield data;
+  }
+  if (!whole) throw new Error("the connection ended before the clip was whole");
+}
+
+async function* events(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    text += value;
+    const blocks = text.split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      let name = "message";
+      let data = "";
+      for (const line of block.split("\n")) {
+        if (line.startsWith("event:")) name = line.slice(6).trim();
+        if (line.startsWith("data:")) data += line.slice(5);
+      }
+      if (data) yield { name, data: JSON.parse(data) };
+    }
+  }
+}
