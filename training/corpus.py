@@ -53,14 +53,15 @@ def draw_voice(random_: random.Random) -> Voice:
     return Voice(random_.choice(SEEN_VARIANTS), random_.randint(20, 80), random_.randint(130, 200))
 
 
-def prepare(utterance: Utterance, noise: np.random.Generator, loudness: float = 1.0) -> Spoken:
-    """Sets the level, dithers, takes the log-mel and cuts it to an even number of frames.
+def level(samples: np.ndarray, noise: np.random.Generator, loudness: float = 1.0) -> np.ndarray:
+    """Samples at `loudness` × the RMS to which the audio front end lifts references, dithered."""
+    gain = loudness * TARGET_RMS / float(np.sqrt(np.mean(np.square(samples))))
+    return samples * np.float32(gain) + noise.normal(0, DITHER, len(samples)).astype(np.float32)
 
-    The level is `loudness` × the RMS to which the audio front end lifts references.
-    """
-    level = loudness * TARGET_RMS / float(np.sqrt(np.mean(np.square(utterance.samples))))
-    samples = utterance.samples * np.float32(level) + noise.normal(0, DITHER, len(utterance.samples)).astype(np.float32)
-    frames = mel(samples, MEL)
+
+def prepare(utterance: Utterance, noise: np.random.Generator, loudness: float = 1.0) -> Spoken:
+    """Sets the level, takes the log-mel and cuts it to an even number of frames."""
+    frames = mel(level(utterance.samples, noise, loudness), MEL)
     even = len(frames) // 2 * 2
     lengths = (utterance.spans[:, 1] - utterance.spans[:, 0]) / MEL.hop
     return Spoken(

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-import queue
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -32,6 +30,7 @@ from f5.dit import DiT
 from f5.lengths import allocate
 from f5.phonemes import SYMBOLS
 from training.checkpoints import load_checkpoint, save_checkpoint
+from training.prefetch import prefetch
 
 CONFIG = CONFIGS["embedded"]
 # Rows × frames, and how often: few shapes, so that few programs compile. Attention makes long rows dear.
@@ -187,25 +186,6 @@ def learning_rate(step: int, progress: float, peak: float) -> float:
     """Linear warm-up in steps, then a cosine down to a fiftieth of the peak; progress from 0 to 1."""
     cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     return peak * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.02 + 0.98 * cosine)
-
-
-def prefetch(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Runs the loader a few batches ahead, on its own thread; its error surfaces here."""
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(4)
-
-    def fill() -> None:
-        try:
-            for batch in batches:
-                ready.put(batch)
-        except BaseException as error:  # handed over, raised below
-            ready.put(error)
-
-    threading.Thread(target=fill, daemon=True).start()
-    while True:
-        item = ready.get()
-        if isinstance(item, BaseException):
-            raise item
-        yield item
 
 
 def main() -> None:

@@ -1,0 +1,165 @@
+"""Trains the embedded voice's vocoder: `python -m training.train_vocoder --run ... --minutes 25`.
+
+A small `f5.vocos.Vocos`, from the teacher's own audio made on the fly: log-mel L1 and spectra at four resolutions
+(spectral convergence and log magnitude, arXiv 1910.11480). Half of the mels it reads are blurred by noise, since at
+run time it reads what the flow model makes. Resumable like `train_flow`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import random
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from f5.audio import mel, mel_filters
+from f5.phonemes import phonemes
+from f5.vocos import Vocos, VocosConfig
+from training.checkpoints import load_checkpoint, save_checkpoint
+from training.corpus import MEL, draw_voice, level
+from training.prefetch import prefetch
+from training.sentences import sentences
+from training.teacher import Mismatch, Teacher
+from training.train_flow import EMA, learning_rate, optimiser
+
+CONFIG = VocosConfig(dim=192, intermediate_dim=576, num_layers=6)
+ROWS, FRAMES = 16, 65  # a row's audio has (frames − 1) · hop samples
+POOL = 400  # utterances held at a time
+RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))  # FFT size and hop in samples
+MEL_WEIGHT = 3.0
+
+Tree = Any
+
+
+def crops(seed: int) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of mel float32 [rows, frames, 100] and the samples float32 [rows, (frames − 1) · hop] they came from."""
+    teacher, random_, rng, text = Teacher(), random.Random(seed), np.random.default_rng(seed), sentences(seed)
+    pool: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def add() -> None:
+        while True:
+            try:
+                spoken = teacher.speak(phonemes(next(text)), draw_voice(random_)).samples
+            except Mismatch:
+                continue
+            samples = level(spoken, rng, random_.uniform(0.5, 2.0))
+            frames = mel(samples, MEL)
+            if len(frames) >= FRAMES:
+                pool.append((frames, samples[: (len(frames) - 1) * MEL.hop]))
+                return
+
+    for _ in range(POOL):
+        add()
+    while True:
+        pool.pop(int(rng.integers(len(pool))))
+        add()
+        mels, waves = [], []
+        for _ in range(ROWS):
+            frames, samples = pool[int(rng.integers(len(pool)))]
+            at = int(rng.integers(len(frames) - FRAMES + 1))
+            blur = rng.normal(0, rng.uniform(0, 0.2), (FRAMES, MEL.n_mels)) if rng.random() < 0.5 else 0.0
+            mels.append((frames[at : at + FRAMES] + blur).astype(np.float32))
+            waves.append(samples[at * MEL.hop : (at + FRAMES - 1) * MEL.hop])
+        yield {"mel": np.stack(mels), "samples": np.stack(waves)}
+
+
+def spectrum(samples: jax.Array, size: int, hop: int) -> jax.Array:
+    """Magnitudes [b, n, size / 2 + 1] of samples [b, s], frames that lie inside the signal."""
+    starts = np.arange(0, samples.shape[1] - size + 1, hop)
+    window = jnp.asarray(np.hanning(size + 1)[:-1], jnp.float32)
+    transformed = jnp.fft.rfft(samples[:, starts[:, None] + np.arange(size)] * window)
+    return jnp.sqrt(jnp.square(transformed.real) + jnp.square(transformed.imag) + 1e-9)
+
+
+def loss_of(model: Vocos, batch: dict[str, jax.Array]) -> jax.Array:
+    """Log-mel L1 and the mean over four resolutions of spectral convergence plus log-magnitude L1."""
+    made, true = model.decode(batch["mel"]), batch["samples"]
+    total = jnp.zeros(())
+    for size, hop in RESOLUTIONS:
+        a, b = spectrum(made, size, hop), spectrum(true, size, hop)
+        convergence = jnp.linalg.norm(a - b) / jnp.linalg.norm(b)
+        logs = jnp.mean(jnp.abs(jnp.log(jnp.maximum(a, 1e-4)) - jnp.log(jnp.maximum(b, 1e-4))))
+        total += (convergence + logs) / len(RESOLUTIONS)
+        if size == MEL.n_fft:
+            filters = jnp.asarray(mel_filters(MEL), jnp.float32)
+            log_mels = (jnp.log(jnp.maximum(x @ filters, 1e-5)) for x in (a, b))
+            total += MEL_WEIGHT * jnp.mean(jnp.abs(jnp.subtract(*log_mels)))
+    return total
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def train_step(
+    graphdef: nnx.GraphDef[Vocos], state: Tree, rate: jax.Array, batch: dict[str, jax.Array]
+) -> tuple[Tree, jax.Array]:
+    """One update; state as in `train_flow.train_step`."""
+    loss, gradient = jax.value_and_grad(lambda params: loss_of(nnx.merge(graphdef, params), batch))(state["params"])
+    updates, adam = optimiser().update(gradient, state["adam"], state["params"])
+    params = jax.tree.map(lambda p, u: p - rate * u, state["params"], updates)
+    step = state["step"] + 1
+    decay = jnp.minimum(EMA, (1 + step) / (10 + step))
+    average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state["average"], params)
+    return {"params": params, "average": average, "adam": adam, "step": step}, loss
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, default=Path("training/runs/vocoder"))
+    parser.add_argument("--minutes", type=float, default=25, help="of training in all, earlier starts included")
+    parser.add_argument("--peak", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    arguments.run.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(arguments.run.resolve() / "compiled"))
+
+    graphdef, params = nnx.split(Vocos(CONFIG, rngs=nnx.Rngs(arguments.seed)))
+    state: Tree = {
+        "params": params,
+        "average": jax.tree.map(jnp.copy, params),
+        "adam": optimiser().init(params),
+        "step": jnp.zeros((), jnp.int32),
+    }
+    spent = 0.0
+    checkpoint, log = arguments.run / "checkpoint.npz", arguments.run / "log.csv"
+    if checkpoint.exists():
+        state, progress = load_checkpoint(checkpoint, state)
+        spent = progress["spent"]
+    step = int(state["step"])
+    losses: list[float] = []
+    budget = arguments.minutes * 60
+    last = saved = time.monotonic()
+    with log.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if file.tell() == 0:
+            writer.writerow(["step", "seconds", "loss", "learning_rate"])
+        for batch in prefetch(crops(arguments.seed + step)):
+            rate = learning_rate(step, spent / budget, arguments.peak)
+            state, loss = train_step(graphdef, state, jnp.float32(rate), batch)
+            losses.append(float(loss))
+            step += 1
+            now = time.monotonic()
+            spent, last = spent + now - last, now
+            if step % 50 == 0:
+                mean = float(np.mean(losses))
+                losses.clear()
+                writer.writerow([step, f"{spent:.1f}", f"{mean:.5f}", f"{rate:.2e}"])
+                file.flush()
+                print(f"step {step}  {spent:.0f} s  loss {mean:.4f}  rate {rate:.1e}", flush=True)
+            if now - saved > 180 or spent >= budget:
+                save_checkpoint(checkpoint, state, {"spent": spent})
+                saved = now
+            if spent >= budget:
+                return
+
+
+if __name__ == "__main__":
+    main()
