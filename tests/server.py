@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 
 ROOT = Path(__file__).parent.parent
-START_S = 60.0
+START_S = 180.0
 
 
 def wav_clip(seconds: float = 1.5, rate: int = 24_000) -> bytes:
