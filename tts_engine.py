@@ -252,7 +252,12 @@ class TTSEngine:
 
     def _run_inference(self) -> None:
         started = time.monotonic()
-        programs = self._load()
+        try:
+            programs = self._load()
+        except (OSError, ValueError) as error:
+            # Something that the operator can cure, said in a sentence; anything else is a death with its traceback.
+            self._break(f"the model could not be loaded: {error}")
+            return
         programs.warm_up()
         self._scheduler = Scheduler(
             buckets=programs.buckets,
@@ -302,9 +307,13 @@ class TTSEngine:
         return self._programs
 
     def _stage_died(self, name: str, error: BaseException) -> None:
-        self.failure = f"the {name} stage died: {type(error).__name__}: {error}"
+        self._break(f"the {name} stage died: {type(error).__name__}: {error}")
+
+    def _break(self, failure: str) -> None:
+        """Nothing can be served any more: everyone hears why."""
+        self.failure = failure
         self._enter(EngineState.BROKEN)
-        self.fail_open(RequestError(503, "stage_died", self.failure))
+        self.fail_open(RequestError(503, "stage_died", failure))
         self._loaded.set()
 
     def _enter(self, state: EngineState) -> None:

@@ -13,7 +13,7 @@ import base64
 import logging
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -24,7 +24,7 @@ from api.openai_speech import audio
 from api.request_id import current_request_id
 from api.services import Services
 from api.speech_request import SpeechDesk, SpeechOptions, Text
-from api.streaming import TicketStream
+from api.streaming import TicketStream, admit
 from api.translation import FAULTS, TranslatingRoute, as_request_error
 from formats import FORMATS
 from inference_types import AudioChunk, Failed, Refused, RequestError, Ticket
@@ -98,17 +98,15 @@ def router(settings: Settings, services: Services) -> APIRouter:
     # Their `stream` differs only in when their server begins to answer; here both begin with the first audio.
     @routes.post("/text-to-speech/{voice_id}", response_class=Response)
     @routes.post("/text-to-speech/{voice_id}/stream", response_class=Response)
-    async def convert(voice_id: str, body: ConvertBody, output_format: str = DEFAULT_FORMAT) -> Response:
+    async def convert(
+        voice_id: str, body: ConvertBody, request: Request, output_format: str = DEFAULT_FORMAT
+    ) -> Response:
         """Speech as an audio file that begins before it is finished."""
         format = codec(output_format, services.sample_rate)
         composer = desk.composer(voice_id, body.voice_settings.speed if body.voice_settings else None, body)
         parts = compose(body.text, composer, seconds=body.duration)
         ticket = services.engine.submit(desk.request(parts, body, format=format, request_id=current_request_id()))
-        try:
-            await ticket.accepted()
-        except BaseException:
-            ticket.cancel()
-            raise
+        await admit(ticket, request.receive)
         return TicketStream(
             ticket,
             audio(ticket),

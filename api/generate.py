@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from api.errors import ERROR_RESPONSES, error_body, rename_field
 from api.generate_body import EXAMPLES, FIELD_NAMES, GenerateBody, Translator, generate_body
 from api.request_id import current_request_id
-from api.streaming import TicketStream, whole_clip
+from api.streaming import TicketStream, admit, whole_clip
 from formats.wav import with_known_length
 from inference_types import AudioChunk, Failed, GenerationRequest, Metadata, RequestError, SamplingDefaults, Ticket
 from settings import Settings
@@ -96,7 +96,8 @@ def router(settings: Settings, defaults: SamplingDefaults) -> APIRouter:
             seed=metadata.seed,
             metadata=_describe(metadata),
         )
-        return JSONResponse(reply.model_dump())
+        # A long clip is tens of megabytes: written once, by compiled code, it does not hold up the event loop.
+        return Response(reply.model_dump_json(), media_type="application/json")
 
     # The body's type exists only now, when the model's defaults are known.
     for endpoint in (stream, generate):
@@ -121,11 +122,7 @@ async def _submit(request: Request, asked: GenerationRequest) -> Ticket:
     """A ticket whose input is known to be good, so that what is wrong can still be said with a status."""
     try:
         ticket: Ticket = request.app.state.engine.submit(asked)
-        try:
-            await ticket.accepted()
-        except BaseException:
-            ticket.cancel()
-            raise
+        await admit(ticket, request.receive)
     except RequestError as error:
         raise rename_field(error, FIELD_NAMES) from error
     return ticket

@@ -12,14 +12,14 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.errors import ERROR_RESPONSES, error_body, rename_field
 from api.request_id import current_request_id
 from api.services import Services
 from api.speech_request import SpeechDesk, SpeechOptions, Text
-from api.streaming import Interrupted, TicketStream
+from api.streaming import Interrupted, TicketStream, admit
 from api.translation import TranslatingRoute, as_request_error
 from formats import FORMATS
 from inference_types import AudioChunk, Failed, RequestError, Ticket
@@ -87,17 +87,13 @@ def router(settings: Settings, services: Services) -> APIRouter:
     }
 
     @routes.post("/audio/speech", response_class=Response, responses=replies)
-    async def speech(body: SpeechBody) -> Response:
+    async def speech(body: SpeechBody, request: Request) -> Response:
         """Speech as an audio file, or as events, that begins before it is finished."""
         voice = body.voice.id if isinstance(body.voice, VoiceId) else body.voice
         parts = compose(body.input, desk.composer(voice, body.speed, body), seconds=body.duration)
         asked = desk.request(parts, body, format=body.response_format, request_id=current_request_id())
         ticket = services.engine.submit(asked)
-        try:
-            await ticket.accepted()
-        except BaseException:
-            ticket.cancel()
-            raise
+        await admit(ticket, request.receive)
         events = body.stream_format == "sse"
         return TicketStream(
             ticket,

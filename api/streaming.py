@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from inference_types import AudioChunk, Failed, Metadata, Ticket
+from inference_types import AudioChunk, Failed, Metadata, RequestError, Ticket
 
 log = logging.getLogger("f5.http")
 
@@ -106,6 +106,28 @@ async def wait_for_disconnect(receive: Receive) -> None:
     """Return when the client is gone. The body must have been read before."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def admit(ticket: Ticket, receive: Receive) -> None:
+    """Wait until a ticket is accepted; give it up when the client goes away meanwhile, or anything else happens.
+
+    Raises:
+        RequestError: the request was refused, or (499) nobody is there any more.
+    """
+    accepted = asyncio.create_task(ticket.accepted())
+    leaving = asyncio.create_task(wait_for_disconnect(receive))
+    try:
+        await asyncio.wait({accepted, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not accepted.done():
+            raise RequestError(499, "cancelled", "the client went away before its request was accepted")
+        await accepted
+    except BaseException:
+        ticket.cancel()
+        raise
+    finally:
+        for task in (accepted, leaving):
+            task.cancel()
+        await asyncio.gather(accepted, leaving, return_exceptions=True)
 
 
 async def whole_clip(ticket: Ticket, receive: Receive) -> tuple[bytes, Metadata] | None:

@@ -349,7 +349,8 @@ def test_the_port_answers_while_the_model_is_loaded() -> None:
 def test_a_model_that_does_not_load_ends_the_process_with_a_sentence() -> None:
     with running(toy={"load_error": "no weights at /nowhere"}, ready=False) as server:
         assert server.wait() == 1
-        assert "no weights at /nowhere" in server.log
+        assert "the model could not be loaded: no weights at /nowhere" in server.log
+        assert "Traceback" not in server.log
 
 
 def test_too_many_requests_are_told_when_to_come_back() -> None:
@@ -363,6 +364,18 @@ def test_too_many_requests_are_told_when_to_come_back() -> None:
                 assert int(reply.headers["retry-after"]) >= 1
                 assert reply.json()["error"]["type"] == "rate_limit_error"
         assert post(server, gen_text="Hello.", timeout_s=0.05).status_code == 504
+
+
+def test_a_client_that_goes_away_while_it_waits_leaves_the_queue() -> None:
+    flags = ("--max-concurrent-requests", "1", "--queue-limit", "1")
+    with running(*flags, toy={"step_s": 0.02}) as server, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(stream, server, gen_text=TEXT * 4)
+        until(lambda: server.slots_in_use() > 0)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/v1/generate", json={"gen_text": TEXT}, timeout=0.3)
+        until(lambda: server.metric('f5_requests_total{outcome="cancelled"}') == 1, 2)
+        assert httpx.get(f"{server.url}/v1/health").json()["engine"]["queues"]["waiting"]["depth"] == 0
+        assert first.result()[-1][1]["is_final"]
 
 
 @pytest.mark.parametrize("stage", ["prefill", "step", "vocode"])

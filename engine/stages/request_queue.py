@@ -47,6 +47,7 @@ class RequestQueue:
         self._active: dict[int, Job] = {}
         self._stopping = False
         self._dirty = False
+        self._looked = time.monotonic()
 
     def run(self) -> None:
         while True:
@@ -75,9 +76,9 @@ class RequestQueue:
     # seen from outside
 
     def counts(self) -> tuple[int, int]:
-        """Active and waiting requests."""
+        """Active and waiting requests, without those that have ended and are not forgotten yet."""
         with self._changed:
-            return len(self._active), len(self._waiting)
+            return sum(job.alive for job in self._active.values()), sum(job.alive for job in self._waiting)
 
     def jobs(self) -> list[Job]:
         """Requests that have not ended."""
@@ -145,9 +146,12 @@ class RequestQueue:
             self._waiting.remove(job)
 
     def _overdue(self, now: float) -> list[tuple[Job, RequestError]]:
+        since_last, self._looked = now - self._looked, now
         overdue = []
         for job in self._all():
             timeout, stall = job.request.timeout_s, self._options.stall_timeout_s
+            if job.events.unread_seconds >= self._options.send_buffer_s:
+                job.deadline += since_last  # it is the reader who takes his time: he may be listening
             if now >= job.deadline:
                 message = f"request {job.id} was not finished within its timeout_s of {timeout:g} s"
                 overdue.append((job, RequestError(504, "deadline_exceeded", message, "timeout_s")))

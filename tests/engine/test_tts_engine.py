@@ -7,12 +7,14 @@ import dataclasses
 import io
 import itertools
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from engine.options import EngineOptions
 from inference_types import (
@@ -284,6 +286,16 @@ async def test_a_slow_reader_gets_everything() -> None:
         np.testing.assert_allclose(pcm(chunks), by_hand(toy, asked), atol=1e-4)
 
 
+async def test_time_that_the_reader_takes_does_not_count_against_the_deadline() -> None:
+    async with running(ToyPrograms(), stall_timeout_s=10.0, send_buffer_s=1.0) as engine:
+        ticket = engine.submit(request(LONG * 3, timeout_s=0.8))
+        await ticket.accepted()
+        stream = aiter(ticket)
+        await anext(stream)
+        await asyncio.sleep(1.2)
+        assert isinstance([event async for event in stream][-1], Done)
+
+
 async def test_too_many_requests_are_told_when_to_come_back() -> None:
     async with running(ToyPrograms(step_s=0.05), max_concurrent_requests=2, queue_limit=1) as engine:
         tickets = [engine.submit(request(LONG)) for _ in range(3)]
@@ -421,6 +433,51 @@ async def test_what_outlasts_the_grace_period_ends_with_an_error() -> None:
         ticket = engine.submit(request(LONG * 4))
         await engine.drain(0.2)
         assert (await error(ticket)).code == "shutting_down"
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    script=st.lists(
+        st.tuples(
+            st.sampled_from(["plain", "open", "fail-step", "fail-vocode", "expire", "bad"]),
+            st.sampled_from(["read", "cancel", "cancel late", "finish"]),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_every_request_ends_exactly_once(script: list[tuple[str, str]]) -> None:
+    """Whatever is submitted, cancelled, failed and finished, in whatever order."""
+
+    async def one(engine: TTSEngine, kind: str, deed: str, number: int) -> None:
+        text = f"now {kind} please" if kind.startswith("fail") else f"some words {number} of many"
+        changes: dict[str, Any] = {
+            "open": {"open": True},
+            "expire": {"timeout_s": 0.01},
+            "bad": {"parts": (Speech("Hello.", VoiceClip(b"no audio", "x")),)},
+        }.get(kind, {})
+        ticket = engine.submit(request(text, nfe=2 + number % 3, **changes))
+        if deed == "cancel":
+            ticket.cancel()
+        reading = asyncio.create_task(collect(ticket))  # asserts that there is one terminal event, the last
+        await asyncio.sleep(0.002 * (number % 4))
+        if deed == "cancel late":
+            ticket.cancel()
+        if kind == "open":
+            with suppress(RequestError):
+                ticket.append(Speech("and a few more words", CLIP))
+            ticket.finish()
+        _, end = await reading
+        assert isinstance(end, Done) or kind not in ("plain", "open") or deed.startswith("cancel")
+
+    async def all_of_them() -> None:
+        async with running(ToyPrograms(step_s=0.001)) as engine:
+            await asyncio.gather(*[one(engine, kind, deed, i) for i, (kind, deed) in enumerate(script)])
+            await until(lambda: not any(slot["in_use"] for slot in engine.health()["slots"].values()))
+            await until(lambda: not engine.health()["queues"]["active"]["depth"])
+            assert engine.ready
+
+    asyncio.run(all_of_them())
 
 
 async def test_the_engine_keeps_nothing_of_requests_that_ended() -> None:
