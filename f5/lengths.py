@@ -47,7 +47,8 @@ def allocate(lengths: NDArray[np.floating], tokens: int) -> NDArray[np.int64]:
     ends = np.maximum.accumulate(ends - order) + order
     ends = np.maximum(ends, order + 1)
     ends[-1] = tokens
-    return np.diff(ends, prepend=0)
+    counts: NDArray[np.int64] = np.diff(ends, prepend=0)
+    return counts
 
 
 def features(symbols: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -129,7 +130,8 @@ class LengthModel:
         for neighbour in range(5):
             first = first + self.embedding[neighbour][ids[:, neighbour]]
         second = np.tanh(first) @ self.hidden + self.hidden_bias
-        return np.exp(np.tanh(second) @ self.out + self.out_bias).astype(np.float32)
+        frames: NDArray[np.float32] = np.exp(np.tanh(second) @ self.out + self.out_bias).astype(np.float32)
+        return frames
 
     def fit_rate(self, symbols: Sequence[str], frames: int) -> tuple[float, float]:
         """The rate at which the symbols take `frames` frames, and what is left to scale their lengths by."""

@@ -102,6 +102,7 @@ class PhonemeFrontend(Frontend):
                 f"at most {self._max_frames} ({self._seconds(self._max_frames)} s) fit one segment"
             )
         shared = np.concatenate([reference_lengths, lengths * (wanted / float(lengths.sum()))])
+        shared[-1] -= frames % FRAMES_A_TOKEN  # upsampling gives what does not divide to the last token
         counts = allocate(shared, frames // FRAMES_A_TOKEN)
         tokens = np.repeat(self._vocab.ids([*reference_symbols, *symbols]), counts)
         return SegmentPlan(text=text, tokens=tokens, ref_frames=reference_frames, frames=frames)
