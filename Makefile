@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 PARITY := .venv-parity
+CLIENTS := .venv-clients
 
-.PHONY: serve test lint parity golden evaluate clean
+.PHONY: serve test lint parity clients golden evaluate clean
 
 ## serve: install and serve on http://127.0.0.1:8000
 serve: $(VENV)/runtime
@@ -23,16 +24,20 @@ lint: $(VENV)/dev
 parity: $(PARITY)/done $(VENV)/dev
 	$(PARITY)/bin/python -m tests.parity.compare
 
+## clients: run voice-agent frameworks, installed in an environment of their own, against the server
+clients: $(CLIENTS)/done $(VENV)/dev
+	$(RUN) -m pytest -q tests/clients
+
 ## golden: make the golden files again from the official packages
 golden: $(PARITY)/done
-	for part in frontend backbone vocos weights; do $(PARITY)/bin/python -m tests.golden.make_$${part}_golden || exit 1; done
+	for part in frontend backbone vocos checkpoint; do $(PARITY)/bin/python -m tests.golden.make_$${part}_golden || exit 1; done
 
 ## evaluate: measure the embedded voice and print the table of its model card
 evaluate: $(VENV)/dev
 	$(RUN) -m training.evaluate
 
 clean:
-	rm -rf $(VENV) $(PARITY)
+	rm -rf $(VENV) $(PARITY) $(CLIENTS)
 
 $(VENV)/runtime: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
@@ -46,4 +51,9 @@ $(VENV)/dev: requirements.txt requirements-dev.txt
 
 $(PARITY)/done: requirements.txt tests/parity/install.sh
 	PYTHON=$(PYTHON) sh tests/parity/install.sh $(PARITY)
+	touch $@
+
+$(CLIENTS)/done: requirements-clients.txt
+	test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --requirement requirements-clients.txt
 	touch $@
