@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import io
 import itertools
 from collections.abc import AsyncIterator, Callable
@@ -11,11 +12,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.job import Job
 from engine.options import EngineOptions
 from inference_types import (
     AudioChunk,
@@ -494,3 +497,27 @@ async def test_the_engine_keeps_nothing_of_requests_that_ended() -> None:
         assert not engine._ledger._accounts
         await audio(engine.submit(request()))  # the postprocess stage drops ended clips when it next looks
         assert all(not depth["depth"] for depth in engine.health()["queues"].values())
+
+
+async def test_memory_after_five_hundred_requests_is_what_it_was_after_fifty() -> None:
+    """Ended requests, their audio and their references must all be gone, a fourth of them cancelled on the way."""
+    async with running(reference_cache_bytes=500_000, max_concurrent_requests=8, queue_limit=100) as engine:
+
+        async def serve(numbers: range) -> int:
+            for start in numbers[::10]:
+                tickets = [
+                    engine.submit(request(nfe=1, parts=(Speech(f"Number {i}.", clip(1 + i % 97 / 50)),)))
+                    for i in range(start, start + 10)
+                ]
+                for i, ticket in enumerate(tickets):
+                    if i % 4 == 3:
+                        ticket.cancel()
+                    await collect(ticket)
+            gc.collect()
+            return psutil.Process().memory_info().rss
+
+        after_fifty = await serve(range(50))
+        after_all = await serve(range(50, 500))
+        jobs = [thing for thing in gc.get_objects() if isinstance(thing, Job)]
+    assert len(jobs) <= 8, "ended requests are still held"
+    assert after_all - after_fifty < 24 * 2**20, f"grew by {(after_all - after_fifty) / 2**20:.1f} MiB"
