@@ -31,6 +31,8 @@ from voices.transcription import Transcriber
 
 EMBEDDED_VOICES = Path(__file__).parent / "voices" / "embedded"
 
+PROBE_PATHS = ("/livez", "/readyz", "/metrics")
+
 log = logging.getLogger("f5.server")
 
 DESCRIPTION = """Speech in a voice given by a few seconds of it, streamed while it is being made.
@@ -90,6 +92,14 @@ def configure_logging(level: str) -> None:
     handler.addFilter(RequestIdFilter())
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    if level != "debug":
+        logging.getLogger("uvicorn.access").addFilter(_not_a_probe)
+        logging.getLogger("jax").setLevel(logging.WARNING)  # it tells which accelerators it did not find
+
+
+def _not_a_probe(record: logging.LogRecord) -> bool:
+    """Probes and scrapes come every few seconds and say nothing when they go well."""
+    return not any(f"GET {path} " in record.getMessage() for path in PROBE_PATHS)
 
 
 def serve(app: FastAPI) -> int:

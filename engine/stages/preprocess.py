@@ -19,7 +19,7 @@ from engine.joiner import FADE_SECONDS
 from engine.options import EngineOptions
 from engine.scheduler import Key
 from engine.stages.request_queue import Prepared, RequestQueue
-from inference_types import Failed, Pause, PreparedReference, Programs, RequestError, Speech, VoiceClip
+from inference_types import Failed, Pause, Plan, PreparedReference, Programs, RequestError, Speech, VoiceClip
 
 log = logging.getLogger("f5.engine")
 
@@ -66,8 +66,9 @@ class Preprocess:
     def _prepare(self, job: Job) -> tuple[Prepared, float]:
         script = job.script
         self._read_parts(job)
-        while script.utterances and isinstance(script.utterances[0], float):
-            script.silence += script.utterances.popleft()  # type: ignore[operator]  # checked the line before
+        while script.utterances and isinstance(pause := script.utterances[0], float):
+            script.silence += pause
+            script.utterances.popleft()
         if not script.utterances:
             job.events.accept()
             if not self._at_end(job):
@@ -137,7 +138,7 @@ class Preprocess:
 
         return self._references.get(content_key(clip), prepare)
 
-    def _plan(self, text: str, utterance: Utterance, seconds: float | None):  # type: ignore[no-untyped-def]
+    def _plan(self, text: str, utterance: Utterance, seconds: float | None) -> Plan:
         try:
             return self._programs.plan(text, utterance.reference, speed=utterance.speed, seconds=seconds)
         except ValueError as error:
