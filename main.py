@@ -99,7 +99,8 @@ def configure_logging(level: str) -> None:
 
 def _not_a_probe(record: logging.LogRecord) -> bool:
     """Probes and scrapes come every few seconds and say nothing when they go well."""
-    return not any(f"GET {path} " in record.getMessage() for path in PROBE_PATHS)
+    message = record.getMessage()
+    return not (message.endswith(" 200") and any(f"GET {path} " in message for path in PROBE_PATHS))
 
 
 def serve(app: FastAPI) -> int:
