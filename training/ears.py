@@ -70,9 +70,11 @@ def pitch(samples: NDArray[np.float32], rate: int) -> float:
         spectrum = np.fft.rfft(frame, 2 * size)
         correlation = np.fft.irfft(np.square(np.abs(spectrum)))[:size]
         correlation = correlation / (correlation[0] * (1 - np.arange(size) / size) + 1e-9)
-        lag = shortest + int(np.argmax(correlation[shortest:longest]))
-        if correlation[lag] > 0.5:
-            found.append(rate / lag)
+        within = correlation[shortest:longest]
+        if within.max() > 0.5:
+            # A period's multiples correlate as well as the period itself: the first high peak is meant.
+            first = int(np.argmax(within > 0.9 * within.max()))
+            found.append(rate / (shortest + first + int(np.argmax(within[first : first + shortest // 2]))))
     return float(np.median(found)) if found else 0.0
 
 

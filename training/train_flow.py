@@ -25,7 +25,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from f5.config import CONFIGS
+from f5.config import CONFIGS, BackboneConfig
 from f5.dit import DiT
 from f5.lengths import allocate
 from f5.phonemes import SYMBOLS
@@ -33,6 +33,7 @@ from training.checkpoints import load_checkpoint, save_checkpoint
 from training.prefetch import prefetch
 
 CONFIG = CONFIGS["embedded"]
+BACKBONE = replace(CONFIG.backbone, text_num_embeds=len(SYMBOLS))
 # Rows × frames, and how often: few shapes, so that few programs compile. Attention makes long rows dear.
 SHAPES = ((10, 192), (5, 384), (3, 640), (2, 960))
 SHARES = (0.25, 0.4, 0.25, 0.1)
@@ -118,9 +119,8 @@ class Corpus:
         return Batch(mel, tokens, frames, first, first + masked)
 
 
-def build(seed: int) -> DiT:
-    """The embedded DiT, as initialised for training: modulations and the output start at zero, as upstream."""
-    backbone = replace(CONFIG.backbone, text_num_embeds=len(SYMBOLS))
+def build(seed: int, backbone: BackboneConfig = BACKBONE) -> DiT:
+    """A DiT as initialised for training: modulations and the output start at zero, as upstream."""
     model = DiT(backbone, rngs=nnx.Rngs(seed))
     for layer in (model.blocks.time, model.norm_out, model.proj_out):
         layer.w[...] = jnp.zeros_like(layer.w[...])

@@ -1,0 +1,110 @@
+"""The flow's loss against its closed form, the learning rate, and a checkpoint's way to disk and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from training.checkpoints import load_checkpoint, save_checkpoint
+from training.train_flow import BACKBONE, CONFIG, Corpus, build, flow_loss, learning_rate
+
+TINY = replace(BACKBONE, dim=64, depth=1, heads=1, text_dim=32, conv_layers=1)
+loss_of = nnx.jit(flow_loss)
+
+
+def batch(seed: int, first: int, last: int) -> dict[str, jax.Array]:
+    rng = np.random.default_rng(seed)
+    mel = rng.normal(0.3, 1.5, (2, 64, CONFIG.backbone.mel_dim)).astype(np.float32)
+    tokens = np.where(np.arange(64) < 32, rng.integers(0, 109, (2, 64)), -1).astype(np.int32)
+    span = (np.full(2, edge, np.int32) for edge in (first, last))
+    values = (mel, tokens, np.full(2, 64, np.int32), *span)
+    return {
+        name: jnp.asarray(value)
+        for name, value in zip(("mel", "tokens", "frames", "first", "last"), values, strict=True)
+    }
+
+
+def test_the_untrained_loss_is_the_size_of_the_flow() -> None:
+    """A model whose output layer is zero predicts no velocity, so its loss is the mean square of x1 − x0."""
+    given = batch(0, 16, 64)
+    key = jax.random.key(3)
+    noise = jax.random.normal(jax.random.split(key, 3)[0], given["mel"].shape)
+    expected = float(jnp.mean(jnp.square(given["mel"] - noise)[:, 16:64]))
+    assert float(loss_of(build(0, TINY), key, given)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_frames_outside_the_span_do_not_count_as_targets() -> None:
+    """Whatever stands there is only context: with the output at zero it cannot change the loss."""
+    given = batch(1, 16, 48)
+    other = dict(given, mel=given["mel"].at[:, 48:].set(9.0))
+    key = jax.random.key(4)
+    model = build(0, TINY)
+    assert float(loss_of(model, key, given)) == pytest.approx(float(loss_of(model, key, other)), rel=1e-6)
+
+
+def test_learning_rate() -> None:
+    assert learning_rate(0, 0.0, 1e-3) == pytest.approx(1e-3 / 200)
+    assert learning_rate(10_000, 0.5, 1e-3) == pytest.approx(1e-3 * (0.02 + 0.98 * 0.5))
+    assert learning_rate(10_000, 1.0, 1e-3) == pytest.approx(2e-5)
+    assert learning_rate(10_000, 7.0, 1e-3) == pytest.approx(2e-5)
+
+
+def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
+    state = {"params": nnx.split(build(5, TINY))[1], "step": jnp.int32(7)}
+    save_checkpoint(tmp_path / "c.npz", state, {"spent": 1.5})
+    blank = jax.tree.map(jnp.zeros_like, state)
+    loaded, progress = load_checkpoint(tmp_path / "c.npz", blank)
+    assert progress == {"spent": 1.5}
+    jax.tree.map(np.testing.assert_array_equal, loaded, state)
+    with pytest.raises(ValueError, match="another model"):
+        load_checkpoint(tmp_path / "c.npz", {"step": jnp.int32(0)})
+
+
+def test_batches_keep_tokens_on_their_frames(tmp_path: Path) -> None:
+    """Each mel frame here holds its phoneme's number, so tokens and mel can be compared."""
+    rng = np.random.default_rng(2)
+    mels, ids, lengths, rows = [], [], [], []
+    for session in range(3):
+        for _ in range(10):
+            own = rng.integers(0, 109, 20)
+            took = 2 * rng.integers(1, 12, 20)
+            mels.append(np.repeat(own, took)[:, None] * np.ones((1, 100)))
+            ids.append(own)
+            lengths.append(took)
+            rows.append((took.sum(), 20, session, 160))
+    np.savez(
+        tmp_path / "shard0000.npz",
+        mel=np.concatenate(mels).astype(np.float16),
+        ids=np.concatenate(ids).astype(np.int16),
+        lengths=np.concatenate(lengths).astype(np.float32),
+        rows=np.array(rows, np.int32),
+    )
+    stream = Corpus(tmp_path).batches(0)
+    for _ in range(4):
+        made = next(stream)
+        for row, frames in enumerate(made.frames):
+            said = np.repeat(made.tokens[row, : frames // 2], 2)
+            spoken = made.mel[row, :frames, 0] / CONFIG.mel_scale - CONFIG.mel_offset
+            np.testing.assert_allclose(said, spoken, atol=0.1)
+            assert (made.tokens[row, frames // 2 :] == -1).all()
+            share = (made.last[row] - made.first[row]) / frames
+            assert 0.69 <= share <= 1.0
+            assert 0 <= made.first[row] <= made.last[row] <= frames
+
+
+def test_no_shards_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"training\.corpus"):
+        Corpus(tmp_path)
+
+
+def test_the_cosine_is_smooth() -> None:
+    rates = [learning_rate(10_000, p, 1.0) for p in np.linspace(0, 1, 50)]
+    assert all(math.isfinite(rate) for rate in rates)
+    assert all(a >= b for a, b in zip(rates, rates[1:], strict=False))
