@@ -454,11 +454,12 @@ def test_every_request_ends_exactly_once(script: list[tuple[str, str]]) -> None:
 
     async def one(engine: TTSEngine, kind: str, deed: str, number: int) -> None:
         text = f"now {kind} please" if kind.startswith("fail") else f"some words {number} of many"
-        changes: dict[str, Any] = {
+        special: dict[str, dict[str, Any]] = {
             "open": {"open": True},
             "expire": {"timeout_s": 0.01},
             "bad": {"parts": (Speech("Hello.", VoiceClip(b"no audio", "x")),)},
-        }.get(kind, {})
+        }
+        changes = special.get(kind, {})
         ticket = engine.submit(request(text, nfe=2 + number % 3, **changes))
         if deed == "cancel":
             ticket.cancel()
