@@ -20,7 +20,7 @@ _VOICE_ERRORS: dict[type[VoiceError], tuple[int, str, str]] = {
     UnknownVoice: (404, "voice_not_found", "voice"),
     InvalidVoice: (422, "invalid_voice", "name"),
     VoiceExists: (409, "voice_exists", "name"),
-    StoreFull: (507, "voice_store_full", "audio_sample"),
+    StoreFull: (403, "voice_store_full", "audio_sample"),
     ReadOnlyVoice: (403, "voice_read_only", "voice"),
 }
 

@@ -77,8 +77,9 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/{voice_id}/audio", response_class=Response)
     async def clip(voice_id: str) -> Response:
-        """The voice's reference clip, a WAV file."""
-        return Response(services.voices.get(voice_id).clip.audio, media_type="audio/wav")
+        """The voice's reference clip."""
+        audio = services.voices.get(voice_id).clip.audio
+        return Response(audio, media_type="audio/flac" if audio.startswith(b"fLaC") else "audio/wav")
 
     @routes.delete("/{voice_id}")
     async def delete(voice_id: str) -> dict[str, Any]:

@@ -69,10 +69,8 @@ def _cardinal(text: str) -> str:
     """A written number, maybe with sign, thousands separators and decimals."""
     sign = "minus " if text[0] in "-−" else ""
     whole, _, decimals = text.lstrip("-−").replace(",", "").partition(".")
-    if len(whole) > _MOST_DIGITS or (len(whole) > 1 and whole[0] == "0"):
-        words = _digits(whole)
-    else:
-        words = _spoken(int(whole))
+    spelt = len(whole) > _MOST_DIGITS or (len(whole) > 1 and whole[0] == "0")
+    words = _digits(whole) if spelt else _spoken(int(whole))
     return f"{sign}{words}{f' point {_digits(decimals)}' if decimals else ''}"
 
 

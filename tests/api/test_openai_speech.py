@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import numpy as np
@@ -17,6 +18,10 @@ from tests.formats.test_encoders import DELAY, MOST_PADDING, decode
 from tests.toy_programs import ToyPrograms
 
 TEXT = "The first sentence is here. The second one follows it, and is a little longer than the first."
+
+
+# So much comes before the failure that the reply has begun by then.
+FAILS_LATE = f"{TEXT} " * 12 + "Then comes a fail-step in the middle of it."
 
 
 def post(client: httpx.Client, **fields: object) -> httpx.Response:
@@ -132,8 +137,7 @@ def test_what_is_wrong_is_said_in_openais_shape(
 
 
 def test_a_failure_in_midstream_is_an_event(client: httpx.Client) -> None:
-    text = f"{TEXT} {TEXT} Then comes a fail-step in the middle of it. {TEXT}"
-    last = events(post(client, input=text, stream_format="sse", response_format="pcm").text)[-1]
+    last = events(post(client, input=FAILS_LATE, stream_format="sse", response_format="pcm").text)[-1]
     assert last["type"] == "speech.audio.error"
     assert isinstance(last["error"], dict)
     assert last["error"]["type"] == "server_error"
@@ -141,9 +145,8 @@ def test_a_failure_in_midstream_is_an_event(client: httpx.Client) -> None:
 
 def test_a_failure_in_midstream_breaks_a_file_off(client: httpx.Client) -> None:
     """A reply that ended as usual would pass for a whole clip."""
-    text = f"{TEXT} {TEXT} Then comes a fail-step in the middle of it. {TEXT}"
     with pytest.raises(httpx.RemoteProtocolError):
-        post(client, input=text, response_format="pcm")
+        post(client, input=FAILS_LATE, response_format="pcm")
 
 
 def test_the_lists(client: httpx.Client) -> None:
@@ -163,12 +166,13 @@ def test_sdk_whole(sdk: openai.OpenAI) -> None:
     assert len(decode("mp3", reply.read())) > 24_000
 
 
-def test_sdk_streaming(sdk: openai.OpenAI) -> None:
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_sdk_streaming(sdk: openai.OpenAI, name: Any) -> None:
     with sdk.audio.speech.with_streaming_response.create(
-        model="gpt-4o-mini-tts", voice="nova", input=TEXT, response_format="opus", instructions="Speak softly."
+        model="gpt-4o-mini-tts", voice="nova", input=TEXT, response_format=name, instructions="Speak softly."
     ) as reply:
         data = b"".join(reply.iter_bytes())
-    assert len(decode("opus", data)) > 24_000
+    assert len(decode(name, data)) > 24_000
 
 
 def test_sdk_events(sdk: openai.OpenAI) -> None:

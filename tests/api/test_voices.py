@@ -128,7 +128,7 @@ def test_the_number_of_voices_is_bounded(client: httpx.Client) -> None:
     for number in range(3):
         assert upload(client, name=f"voice {number}").status_code == 201
     reply = upload(client, name="one too many")
-    assert reply.status_code == 507
+    assert reply.status_code == 403
     assert "limit is 3" in reply.json()["error"]["message"]
 
 

@@ -72,7 +72,7 @@ def test_a_duration_is_shared_by_what_the_pauses_leave() -> None:
     parts = compose("aaaa [pause:1] aa [speed:2] aaaa", composer(), seconds=9.0)
     lengths = [part.seconds for part in parts]
     assert lengths == pytest.approx([4.0, 1.0, 2.0, 2.0])
-    with pytest.raises(ManuscriptError, match="duration of 1.1 s"):
+    with pytest.raises(ManuscriptError, match=r"duration of 1\.1 s"):
         compose("aaaa [pause:1] aa", composer(), seconds=1.1)
 
 

@@ -175,5 +175,5 @@ def test_a_damaged_voice_is_reported_and_left_alone(
 
 def test_damaged_embedded_voices_stop_the_start(tmp_path: Path) -> None:
     (tmp_path / "voices.json").write_text('{"voices": [{"id": "x"}]}')
-    with pytest.raises(InvalidVoice, match="voices.json"):
+    with pytest.raises(InvalidVoice, match=r"voices\.json"):
         VoiceStore(None, tmp_path)
