@@ -157,7 +157,7 @@ def read_config(name: str) -> ModelConfig:
         return CONFIGS[name]
     if not name.endswith((".yaml", ".yml")):
         raise ValueError(f"there is no configuration {name!r}: name one of {', '.join(CONFIGS)}, or an official YAML file")
-    with open(Path(name).expanduser(), encoding="utf-8") as file:
+    with Path(name).expanduser().open(encoding="utf-8") as file:
         document = yaml.safe_load(file)
     try:
         model = document["model"]

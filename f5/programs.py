@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import jax
@@ -27,7 +27,15 @@ from f5.frontend import Reference, SegmentPlan
 from f5.model import SpeechModel, backbone_inputs, cut_generated, from_backbone_scale
 from f5.placement import everywhere, over_slots, parameter_shardings
 
-_COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
+_compilations = 0
+
+
+def _count_compilation(event: str, duration_secs: float, **_: Any) -> None:
+    global _compilations
+    _compilations += event == "/jax/core/compile/backend_compile_duration"
+
+
+jax.monitoring.register_event_duration_secs_listener(_count_compilation)
 
 
 @dataclass(frozen=True)
@@ -80,8 +88,9 @@ class Mel:
         device.copy_to_host_async()
         self._device, self._plan = device, plan
 
-    def wait(self) -> NDArray[np.float32]:
-        """[frames, mel_dim]; blocks until the flow's last step is done."""
+    @cached_property
+    def frames(self) -> NDArray[np.float32]:
+        """[frames, mel_dim]; asking for it blocks until the flow's last step is done."""
         return cut_generated(np.asarray(self._device), self._plan)
 
 
@@ -132,7 +141,6 @@ class Programs:
         self.run_ahead = 0 if one_row else 1
         self.max_steps = max_steps
         self.vocode_block = vocode_block
-        self.compile_count = 0
         self._graph, parameters = nnx.split(model.backbone)
         self._parameters = jax.device_put(parameters, parameter_shardings(parameters, mesh))
         self._vocoder_graph, vocoder = nnx.split(model.vocoder)
@@ -140,10 +148,11 @@ class Programs:
         self._compiled: dict[tuple[Any, ...], jax.stages.Compiled] = {}
         self._schedules = _ByteLimitedCache(cache_bytes // 2)
         self._nulls = _ByteLimitedCache(cache_bytes // 2)
-        jax.monitoring.register_event_duration_secs_listener(self._count_compilation)
 
-    def _count_compilation(self, event: str, duration: float, **_: Any) -> None:
-        self.compile_count += event == _COMPILE_EVENT
+    @property
+    def compile_count(self) -> int:
+        """Programs that XLA has compiled, or found in its cache, in this process."""
+        return _compilations
 
     # Host work, preprocess thread -----------------------------------------------------------------------------------
 
@@ -264,8 +273,7 @@ class Programs:
 
         g generated frames have (g − 1) · hop samples: the block that ends with the last frame is one hop short.
         """
-        frames = mel.wait()
-        vocoder = self.model.vocoder
+        frames, vocoder = mel.frames, self.model.vocoder
         count = len(frames)
         if not 0 <= start < stop <= count:
             raise ValueError(f"frames {start} … {stop} do not lie within the segment's {count}")
@@ -285,7 +293,7 @@ class Programs:
     # Compilation ----------------------------------------------------------------------------------------------------
 
     def warm_up(self) -> None:
-        """Compiles every program and runs each once; nothing compiles afterwards."""
+        """Compiles every program; nothing compiles afterwards."""
         config = self.model.config.backbone
         mel, d, slots = config.mel_dim, config.dim, self.slots
         whole, split = everywhere(self.mesh), over_slots(self.mesh)

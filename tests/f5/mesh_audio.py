@@ -38,7 +38,7 @@ def speak(programs: Programs) -> list[np.ndarray]:
         state = programs.insert(state, prefilled, 2 * slot)
     for index in range(NFE):
         state = programs.step(BUCKET, state, [Row(2 * slot, schedule, index, 2.0) for slot in range(len(plans))])
-    return [programs.take(state, 2 * slot, plan).wait() for slot, plan in enumerate(plans)]
+    return [programs.take(state, 2 * slot, plan).frames for slot, plan in enumerate(plans)]
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ def test_equals_the_plain_model(
     mel, plan = alone(programs, text, reference, nfe=nfe, cfg=cfg, seed=5)
     *_, x = tiny.flow(plan, reference, Sampling(nfe, cfg, sway=True), seed=5)
     truth = tiny.generated(x, plan)
-    assert relative_error(mel.wait(), truth) < 1e-5
+    assert relative_error(mel.frames, truth) < 1e-5
     count = plan.frames - plan.ref_frames
     assert relative_error(programs.vocode(mel, 0, count), tiny.decode(truth)) < 1e-4
 
@@ -75,7 +75,7 @@ def test_the_first_frame_of_speech_is_the_references_last(programs: Programs, re
     """Upstream slices its output at whole hops and puts the reference's frames back; ours once kept the flow's own."""
     mel, plan = alone(programs, TEXTS[1], reference, nfe=5, cfg=2.0, seed=1)
     assert len(reference.mel) == plan.ref_frames + 1
-    assert np.array_equal(mel.wait()[0], reference.mel[-1])
+    assert np.array_equal(mel.frames[0], reference.mel[-1])
 
 
 def test_blocks_of_sound_make_the_whole(programs: Programs, reference: Reference) -> None:
@@ -95,7 +95,7 @@ def test_same_audio_whoever_else_is_speaking(programs: Programs, reference: Refe
     truths, bucket = [], 256
     for text, nfe, cfg, seed in wanted:
         mel, plan = alone(programs, text, reference, nfe=nfe, cfg=cfg, seed=seed)
-        truths.append(mel.wait())
+        truths.append(mel.frames)
         bucket = max(bucket, next(b for b in programs.buckets if b >= plan.frames))
     shared = build(programs.model, buckets=(448,))
     state, taken = shared.new_state(448), {}
@@ -118,7 +118,7 @@ def test_same_audio_whoever_else_is_speaking(programs: Programs, reference: Refe
         for who in list(progress):
             progress[who] += 1
             if progress[who] == wanted[who][1]:
-                taken[who] = shared.take(state, (who + 1) % 4, plans[who]).wait()
+                taken[who] = shared.take(state, (who + 1) % 4, plans[who]).frames
                 del progress[who]
     for who, truth in enumerate(truths):
         assert relative_error(taken[who], truth) < 1e-4, wanted[who]
@@ -128,8 +128,8 @@ def test_a_slot_taken_twice_and_a_restart_change_no_bit(programs: Programs, refe
     first, _ = alone(programs, TEXTS[3], reference, nfe=7, cfg=2.0, seed=3, slot=1)
     again, _ = alone(programs, TEXTS[3], reference, nfe=7, cfg=2.0, seed=3, slot=1)
     restarted, _ = alone(build(programs.model), TEXTS[3], reference, nfe=7, cfg=2.0, seed=3, slot=2)
-    assert np.array_equal(first.wait(), again.wait())
-    assert np.array_equal(first.wait(), restarted.wait())
+    assert np.array_equal(first.frames, again.frames)
+    assert np.array_equal(first.frames, restarted.frames)
 
 
 def test_nothing_compiles_after_warm_up(programs: Programs, reference: Reference) -> None:
