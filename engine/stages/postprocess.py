@@ -72,6 +72,12 @@ class _Clip:
         if seconds:
             self._send(np.zeros(round(seconds * self._rate), np.float32))
 
+    def flush(self) -> None:
+        """Send what waits to fill a piece: the text's author may be pausing, and the listener is in mid-word."""
+        rest = self._slicer.rest()
+        if len(rest):
+            self._emit(self._encoder.encode(rest), len(rest), last=False)
+
     def finish(self) -> None:
         """Encode and send the last piece."""
         rest = self._slicer.rest()
@@ -173,6 +179,8 @@ class Postprocess:
         self._count(clip, heard, sent)
         clip.frame = stop
         if stop == frames:
+            if segment.job.request.open and not segment.more:
+                clip.flush()
             del clip.waiting[clip.index]
             clip.index += 1
             clip.frame = 0

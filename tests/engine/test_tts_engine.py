@@ -232,6 +232,20 @@ async def test_text_may_still_be_written_while_it_is_spoken() -> None:
             ticket.append(Pause(1))
 
 
+async def test_a_part_is_heard_to_its_end_while_the_next_is_not_written_yet() -> None:
+    async with running() as engine:
+        alone = await audio(engine.submit(request("One two three.")))
+        ticket = engine.submit(request(parts=(Speech("One two three.", CLIP),), open=True))
+        stream = aiter(ticket)
+        heard = 0
+        while heard < len(alone):
+            event = await asyncio.wait_for(anext(stream), 10)
+            assert isinstance(event, AudioChunk)
+            heard += event.samples
+        assert heard == len(alone)
+        ticket.cancel()
+
+
 async def test_a_finished_request_takes_no_more_text() -> None:
     async with running(ToyPrograms(step_s=0.01)) as engine:
         ticket = engine.submit(request())
