@@ -13,6 +13,7 @@ from f5.config import MelConfig
 from f5.frontend import Frontend, Reference, SegmentPlan
 from f5.lengths import FRAMES_A_TOKEN, LengthModel, allocate
 from f5.phonemes import BOUNDARY, phonemes
+from f5.pronunciation import known_words
 from f5.text import TextError, Vocab
 
 LONGEST_FRAMES = 960
@@ -39,6 +40,7 @@ class PhonemeFrontend(Frontend):
     @classmethod
     def load(cls, folder: Path, mel: MelConfig, *, max_frames: int) -> PhonemeFrontend:
         """From a folder with `vocab.txt` and `lengths.safetensors`."""
+        known_words()  # reads the dictionary now, half a second, instead of in the first request
         lengths = LengthModel.load(folder / "lengths.safetensors")
         return cls(Vocab.load(folder / "vocab.txt"), lengths, mel, max_frames=max_frames)
 
