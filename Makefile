@@ -18,6 +18,7 @@ test: $(VENV)/dev
 ## lint: ruff and mypy
 lint: $(VENV)/dev
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
 ## parity: compare live with the official PyTorch packages, on fresh seeds and at full size

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 import offline
 from api import access, errors, routers
 from api.body_limit import BodyLimitMiddleware
+from api.generate_body import Translator
 from api.request_id import RequestIdFilter, RequestIdMiddleware
 from api.services import Services
 from inference_types import Programs, SamplingDefaults
@@ -72,7 +73,6 @@ def create_app(
         model_name=settings.model,
         transcriber=Transcriber(),
         defaults=defaults(settings),
-        max_upload_bytes=int(settings.max_body_mib * MIB),
         timeout_s=settings.timeout_s,
         send_timeout_s=settings.stall_timeout_s,
     )
@@ -125,7 +125,9 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     if settings.offline is not None:
-        return offline.run(app.state.engine, app.state.voices, settings, app.state.services.defaults)
+        services: Services = app.state.services
+        translator = Translator(services.voices, services.transcriber, settings)
+        return offline.run(app.state.engine, translator, settings, services.defaults)
     return serve(app)
 
 

@@ -26,7 +26,6 @@ from formats.wav import with_known_length
 from inference_types import AudioChunk, Failed, GenerationRequest, Metadata, RequestError, SamplingDefaults
 from settings import Settings
 from tts_engine import EngineState, TTSEngine
-from voices.store import VoiceStore
 
 RESULTS = "results.jsonl"
 LOAD_POLL_S = 0.05
@@ -47,7 +46,7 @@ class BadLine(Exception):
     """A line that is not a request."""
 
 
-def run(engine: TTSEngine, voices: VoiceStore, settings: Settings, defaults: SamplingDefaults) -> int:
+def run(engine: TTSEngine, translator: Translator, settings: Settings, defaults: SamplingDefaults) -> int:
     """Work off ``settings.offline`` into ``settings.out``; gives the process's exit code.
 
     0 when every line is recorded, whatever its result; 1 when the model did not load; 130 after Ctrl-C.
@@ -60,7 +59,7 @@ def run(engine: TTSEngine, voices: VoiceStore, settings: Settings, defaults: Sam
         return 1
     settings.out.mkdir(parents=True, exist_ok=True)
     body = generate_body(settings, defaults)
-    return asyncio.run(_Run(engine, Translator(voices, settings), settings, body).work(text.splitlines()))
+    return asyncio.run(_Run(engine, translator, settings, body).work(text.splitlines()))
 
 
 class _Run:

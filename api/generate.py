@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from api.errors import ERROR_RESPONSES, error_body, rename_field
 from api.generate_body import EXAMPLES, FIELD_NAMES, GenerateBody, Translator, generate_body
 from api.request_id import current_request_id
-from api.streaming import TicketStream, admit, whole_clip
+from api.streaming import TicketStream, admit, sse_event, whole_clip
 from formats.wav import with_known_length
 from inference_types import AudioChunk, Failed, GenerationRequest, Metadata, RequestError, SamplingDefaults, Ticket
 from settings import Settings
@@ -66,7 +66,7 @@ def router(settings: Settings, defaults: SamplingDefaults) -> APIRouter:
 
     async def stream(request: Request, body: GenerateBody) -> Response:
         """Speech as server-sent events, while it is being made."""
-        ticket = await _submit(request, _translate(request, body))
+        ticket = await _submit(request, await _translate(request, body))
         return TicketStream(
             ticket,
             events(ticket),
@@ -78,7 +78,7 @@ def router(settings: Settings, defaults: SamplingDefaults) -> APIRouter:
 
     async def generate(request: Request, body: GenerateBody) -> Response:
         """Speech as one reply: the very samples that the stream sends."""
-        ticket = await _submit(request, _translate(request, body))
+        ticket = await _submit(request, await _translate(request, body))
         try:
             clip = await whole_clip(ticket, request.receive)
         except RequestError as error:
@@ -113,9 +113,10 @@ def router(settings: Settings, defaults: SamplingDefaults) -> APIRouter:
     return routes
 
 
-def _translate(request: Request, body: GenerateBody) -> GenerationRequest:
+async def _translate(request: Request, body: GenerateBody) -> GenerationRequest:
     state = request.app.state
-    return Translator(state.voices, state.settings).request(body, current_request_id())
+    translator = Translator(state.voices, state.services.transcriber, state.settings)
+    return await to_thread.run_sync(translator.request, body, current_request_id())
 
 
 async def _submit(request: Request, asked: GenerationRequest) -> Ticket:
@@ -136,13 +137,13 @@ async def events(ticket: Ticket) -> AsyncIterator[bytes]:
             if event.last:
                 last = event  # the metadata follows at once and goes into the same event
             else:
-                yield _event(_chunk(event))
+                yield sse_event(_chunk(event))
         elif isinstance(event, Failed):
             error = rename_field(event.error, FIELD_NAMES)
-            yield _event(error_body(error.status, error.code, error.message, error.field), name="error")
+            yield sse_event(error_body(error.status, error.code, error.message, error.field), name="error")
         else:
             assert last is not None  # `Done` follows the chunk that is marked as the last
-            yield _event({**_chunk(last), "is_final": True, "metadata": _describe(event.metadata).model_dump()})
+            yield sse_event({**_chunk(last), "is_final": True, "metadata": _describe(event.metadata).model_dump()})
 
 
 def _chunk(chunk: AudioChunk) -> dict[str, Any]:
@@ -152,11 +153,6 @@ def _chunk(chunk: AudioChunk) -> dict[str, Any]:
         "is_final": False,
         "sample_rate": SAMPLE_RATE,
     }
-
-
-def _event(data: dict[str, Any], name: str | None = None) -> bytes:
-    prefix = f"event: {name}\n" if name else ""
-    return f"{prefix}data: {json.dumps(data)}\n\n".encode()
 
 
 def _describe(metadata: Metadata) -> StreamMetadata:

@@ -15,7 +15,9 @@ from formats import FORMATS
 from inference_types import GenerationRequest, RequestError, SamplingDefaults, VoiceClip
 from manuscript import Composer, ManuscriptError, compose
 from settings import Settings
+from voices.report import UnusableClip
 from voices.store import UnknownVoice, VoiceStore
+from voices.transcription import Transcriber, TranscriptionUnavailable
 
 STEPS_MAX = 64
 REF_TEXT_MAX = 2000
@@ -81,7 +83,11 @@ def generate_body(settings: Settings, defaults: SamplingDefaults) -> type[Genera
         ),
         "ref_text": (
             Text | None,
-            Field(None, max_length=REF_TEXT_MAX, description="What is said in `ref_audio_base64`."),
+            Field(
+                None,
+                max_length=REF_TEXT_MAX,
+                description="What is said in `ref_audio_base64`; left out, it is transcribed where the server can.",
+            ),
         ),
         "ref_audio_base64": (
             str | None,
@@ -171,16 +177,18 @@ EXAMPLES: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Translator:
-    """Bodies to engine requests, once, at the door."""
+    """Bodies to engine requests, once, at the door. Decodes and may transcribe: not for the event loop."""
 
     voices: VoiceStore
+    transcriber: Transcriber
     settings: Settings
 
     def request(self, body: GenerateBody, request_id: str, *, format: str | None = None) -> GenerationRequest:
         """What the engine is asked; ``format`` overrides the body's.
 
         Raises:
-            RequestError: the voice is unknown, the reference incomplete or not base64, or a mark in the text is wrong.
+            RequestError: the voice is unknown, the reference not base64 or without words that could be found out, or a
+                mark in the text is wrong.
         """
         composer = Composer(
             find_voice=lambda name: self._stored(name, "gen_text"),
@@ -211,8 +219,6 @@ class Translator:
             return self._stored(body.voice, "voice")
         if body.voice is not None:
             raise _refuse("voice", "voice and ref_audio_base64 exclude each other: leave one of them out")
-        if body.ref_text is None or not body.ref_text.strip():
-            raise _refuse("ref_text", "ref_text is missing: it must say what is spoken in ref_audio_base64")
         encoded = body.ref_audio_base64
         if encoded.startswith("data:"):
             encoded = encoded.partition(",")[2]
@@ -222,7 +228,14 @@ class Translator:
             raise _refuse("ref_audio_base64", f"ref_audio_base64 is not base64: {error}") from error
         if not audio:
             raise _refuse("ref_audio_base64", "ref_audio_base64 is empty")
-        return VoiceClip(audio, body.ref_text)
+        if body.ref_text is not None and body.ref_text.strip():
+            return VoiceClip(audio, body.ref_text)
+        try:
+            return VoiceClip(audio, self.transcriber.transcribe_clip(audio))
+        except UnusableClip as error:
+            raise _refuse("ref_audio_base64", f"ref_audio_base64: {error}") from error
+        except TranscriptionUnavailable as error:
+            raise RequestError(422, "transcription_unavailable", str(error), "ref_text") from error
 
     def _stored(self, name: str | None, field: str) -> VoiceClip:
         try:

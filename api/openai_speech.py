@@ -8,7 +8,6 @@ its style from the voice's clip.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
@@ -19,7 +18,7 @@ from api.errors import ERROR_RESPONSES, error_body, rename_field
 from api.request_id import current_request_id
 from api.services import Services
 from api.speech_request import SpeechDesk, SpeechOptions, Text
-from api.streaming import Interrupted, TicketStream, admit
+from api.streaming import Interrupted, TicketStream, admit, sse_event
 from api.translation import TranslatingRoute, as_request_error
 from formats import FORMATS
 from inference_types import AudioChunk, Failed, RequestError, Ticket
@@ -131,17 +130,13 @@ async def audio(ticket: Ticket) -> AsyncIterator[bytes]:
 async def _events(ticket: Ticket, characters: int) -> AsyncIterator[bytes]:
     async for event in ticket:
         if isinstance(event, AudioChunk):
-            yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(event.data).decode()})
+            yield sse_event({"type": "speech.audio.delta", "audio": base64.b64encode(event.data).decode()})
         elif isinstance(event, Failed):
             error = rename_field(event.error, FIELD_NAMES)
             body = error_body(error.status, error.code, error.message, error.field)
-            yield _event({"type": "speech.audio.error", **body})
+            yield sse_event({"type": "speech.audio.error", **body})
         else:
             # There are no tokens here; characters and mel frames are what costs.
             frames = round(event.metadata.duration * FRAMES_PER_SECOND)
             usage = {"input_tokens": characters, "output_tokens": frames, "total_tokens": characters + frames}
-            yield _event({"type": "speech.audio.done", "usage": usage})
-
-
-def _event(data: dict[str, Any]) -> bytes:
-    return f"data: {json.dumps(data)}\n\n".encode()
+            yield sse_event({"type": "speech.audio.done", "usage": usage})

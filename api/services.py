@@ -13,8 +13,8 @@ from voices.transcription import Transcriber
 class Services:
     """Everything that routers work with; made once by `main`.
 
-    ``sample_rate`` is the model's, in hertz. ``max_upload_bytes`` bounds an uploaded file and a base64 field,
-    ``timeout_s`` is the deadline of requests that set none, ``send_timeout_s`` how long a reader may not read.
+    ``sample_rate`` is the model's, in hertz. ``timeout_s`` is the deadline of requests that set none,
+    ``send_timeout_s`` how long a reader may not read.
     """
 
     engine: Engine
@@ -23,6 +23,5 @@ class Services:
     transcriber: Transcriber
     defaults: SamplingDefaults = field(default_factory=SamplingDefaults)
     sample_rate: int = 24_000
-    max_upload_bytes: int = 16 * 2**20
     timeout_s: float = 300.0
     send_timeout_s: float = 30.0

@@ -7,9 +7,12 @@ away, or stops reading for too long, frees its slots at the next step.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
+from sse_starlette import ServerSentEvent
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -100,6 +103,11 @@ async def with_pings(pieces: AsyncIterator[bytes], ping: bytes | None, ping_s: f
         if piece is None:
             return
         yield piece
+
+
+def sse_event(data: dict[str, Any], name: str | None = None) -> bytes:
+    """One server-sent event with a JSON object for its data."""
+    return ServerSentEvent(json.dumps(data), event=name, sep="\n").encode()
 
 
 async def wait_for_disconnect(receive: Receive) -> None:

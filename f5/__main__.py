@@ -18,7 +18,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line; argparse ends the program with its usage where it is wrong."""
     parser = argparse.ArgumentParser("python -m f5", description=__doc__)
     parser.add_argument("text", help="what to say; - reads it from standard input")
-    parser.add_argument("-o", "--output", type=Path, default=Path("out.wav"), help="WAV file to write (default: out.wav)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("out.wav"), help="WAV file to write (default: out.wav)"
+    )
     parser.add_argument("--model", default="embedded", help="embedded, F5TTS_v1_Base, …, a file or folder, hf://…")
     parser.add_argument("--config", help="architecture of a model of one's own: a known name or an official YAML file")
     parser.add_argument("--vocab", help="vocabulary; by default the vocab.txt beside the weights")
@@ -28,7 +30,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--ref-text", required=True, help="what is said in it")
     parser.add_argument("--steps", type=int, help="steps of the flow (default: the model's own)")
     parser.add_argument("--cfg-strength", type=float, help="guidance (default: the model's own)")
-    parser.add_argument("--sway", action=argparse.BooleanOptionalAction, help="sway sampling (default: the model's own)")
+    parser.add_argument(
+        "--sway", action=argparse.BooleanOptionalAction, help="sway sampling (default: the model's own)"
+    )
     parser.add_argument("--method", choices=("euler", "midpoint"), default="euler")
     parser.add_argument("--speed", type=float, default=1.0, help="above 1 speaks faster")
     parser.add_argument("--seed", type=int, default=0)

@@ -36,7 +36,9 @@ class BackboneConfig:
     text_dim: int
     conv_layers: int
     text_mask_padding: bool
-    text_num_embeds: int = 2545  # size of the released vocabulary; the loader sets the one of the vocabulary it is given
+    text_num_embeds: int = (
+        2545  # size of the released vocabulary; the loader sets the one of the vocabulary it is given
+    )
     dim_head: int = 64
     mel_dim: int = 100
     text_embedding_average_upsampling: bool = False
@@ -156,7 +158,9 @@ def read_config(name: str) -> ModelConfig:
     if name in CONFIGS:
         return CONFIGS[name]
     if not name.endswith((".yaml", ".yml")):
-        raise ValueError(f"there is no configuration {name!r}: name one of {', '.join(CONFIGS)}, or an official YAML file")
+        raise ValueError(
+            f"there is no configuration {name!r}: name one of {', '.join(CONFIGS)}, or an official YAML file"
+        )
     with Path(name).expanduser().open(encoding="utf-8") as file:
         document = yaml.safe_load(file)
     try:

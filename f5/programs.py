@@ -297,7 +297,9 @@ class Programs:
         config = self.model.config.backbone
         mel, d, slots = config.mel_dim, config.dim, self.slots
         whole, split = everywhere(self.mesh), over_slots(self.mesh)
-        parameters = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), self._parameters)
+        parameters = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), self._parameters
+        )
         vocoder = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), self._vocoder)
         dtype = self.model.backbone.proj_out.w[...].dtype
 

@@ -10,12 +10,14 @@ import pytest
 import soundfile
 
 import offline
+from api.generate_body import Translator
 from inference_types import SamplingDefaults
 from settings import Settings
 from tests.server import wav_clip
 from tests.toy_programs import RATE, ToyPrograms
 from tts_engine import TTSEngine
 from voices.store import VoiceStore
+from voices.transcription import Transcriber
 
 
 @pytest.fixture
@@ -35,7 +37,8 @@ def run(
     (folder / "in.jsonl").write_text("\n".join(lines) + "\n")
     settings = Settings(offline=folder / "in.jsonl", out=folder / "out", max_concurrent_requests=4, queue_limit=0)
     engine = TTSEngine(lambda: toy, settings.engine_options())
-    code = offline.run(engine, VoiceStore(None, folder / "embedded"), settings, SamplingDefaults(nfe=4))
+    translator = Translator(VoiceStore(None, folder / "embedded"), Transcriber(), settings)
+    code = offline.run(engine, translator, settings, SamplingDefaults(nfe=4))
     results = folder / "out" / offline.RESULTS
     recorded = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     return code, recorded, toy
@@ -87,5 +90,6 @@ def test_equal_lines_give_equal_files_whatever_runs_beside_them(folder: Path) ->
 def test_a_file_that_is_not_there_is_said_in_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(offline=folder / "none.jsonl", out=folder / "out")
     engine = TTSEngine(ToyPrograms, settings.engine_options())
-    assert offline.run(engine, VoiceStore(None, folder / "embedded"), settings, SamplingDefaults()) == 1
+    translator = Translator(VoiceStore(None, folder / "embedded"), Transcriber(), settings)
+    assert offline.run(engine, translator, settings, SamplingDefaults()) == 1
     assert "none.jsonl" in capsys.readouterr().err

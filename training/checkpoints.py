@@ -16,7 +16,7 @@ def save_checkpoint(path: Path, state: Tree, progress: dict[str, float]) -> None
     """Writes beside `path` and renames, so that a stop while writing loses nothing."""
     leaves = {jax.tree_util.keystr(key): np.asarray(leaf) for key, leaf in jax.tree_util.tree_leaves_with_path(state)}
     partial = path.with_suffix(".part.npz")
-    np.savez(partial, __progress__=np.array(json.dumps(progress)), **leaves)
+    np.savez(partial, __progress__=np.array(json.dumps(progress)), **leaves)  # type: ignore[arg-type]
     partial.replace(path)
 
 

@@ -99,7 +99,7 @@ class Corpus:
         rng = np.random.default_rng(seed)
         while True:
             size, n = SHAPES[rng.choice(len(SHAPES), p=SHARES)]
-            rows = []
+            rows: list[tuple[np.ndarray, np.ndarray]] = []
             while len(rows) < size:
                 row = self.row(rng, n)
                 if len(row[0]) > 0.6 * n:
@@ -124,7 +124,8 @@ def build(seed: int, backbone: BackboneConfig = BACKBONE) -> DiT:
     model = DiT(backbone, rngs=nnx.Rngs(seed))
     for layer in (model.blocks.time, model.norm_out, model.proj_out):
         layer.w[...] = jnp.zeros_like(layer.w[...])
-        layer.b[...] = jnp.zeros_like(layer.b[...])
+        if layer.b is not None:
+            layer.b[...] = jnp.zeros_like(layer.b[...])
     return model
 
 

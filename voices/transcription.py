@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f5.audio import resample
+from voices.report import STORED_RATE, prepare
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,15 @@ class Transcriber:
         self._name = model
         self._lock = threading.Lock()
         self._model: Any = None
+
+    def transcribe_clip(self, audio: bytes) -> str:
+        """The words in what is used of a reference file.
+
+        Raises:
+            UnusableClip: it is no sound, or none to clone a voice from.
+            TranscriptionUnavailable: faster-whisper or its model is not there.
+        """
+        return self.transcribe(prepare(audio, max_speech_seconds=None).samples, STORED_RATE)
 
     def transcribe(self, samples: NDArray[np.float32], rate: int) -> str:
         """The words in `samples` [n], mono at `rate` Hz.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,21 +43,22 @@ def pad(array: np.ndarray, frames: int, value: float = 0) -> np.ndarray:
 class Case:
     """The golden segment as one row of a batch: alone and bare, or padded between a shorter and a longer row."""
 
-    def __init__(self, name: str, golden: dict[str, np.ndarray], among_others: bool) -> None:
+    def __init__(self, name: str, golden: dict[str, Any], among_others: bool) -> None:
         shapes = json.loads((GOLDEN / "backbone_shapes.json").read_text())[name]
         config = CASES[name]
         model = backbone_from_state_dict(draw({k: tuple(v) for k, v in shapes.items()}, SEED), config)
         n = 64 if among_others else FRAMES
-        cond = np.zeros((1, n, 100), np.float32)
+        cond: Any = np.zeros((1, n, 100), np.float32)
         cond[:, :REF_FRAMES] = golden["ref"]
         self.x, self.noise = pad(golden["x"], n), pad(golden["noise"][None], n)
-        tokens = pad(golden["tokens"], n, -1)
-        frames = np.array([FRAMES], np.int32)
+        tokens: Any = pad(golden["tokens"], n, -1)
+        frames: Any = np.array([FRAMES], np.int32)
         if among_others:
             rng = np.random.default_rng(SEED)
 
-            def surround(row: np.ndarray) -> np.ndarray:
+            def surround(row: Any) -> Any:
                 """Rows of 21 and 64 frames around the golden one; what lies in padding is junk on purpose."""
+                others: list[Any]
                 if row.dtype.kind == "i":
                     others = [rng.integers(-1, VOCAB, row.shape), rng.integers(0, VOCAB, row.shape)]
                 else:

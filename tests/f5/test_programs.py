@@ -48,7 +48,9 @@ def relative_error(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> fl
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
-def alone(programs: Programs, text: str, reference: Reference, *, nfe: int, cfg: float, seed: int, slot: int = 0) -> Any:
+def alone(
+    programs: Programs, text: str, reference: Reference, *, nfe: int, cfg: float, seed: int, slot: int = 0
+) -> Any:
     """One segment by itself, a row a step."""
     plan = programs.plan(text, reference, speed=1.0, seconds=None)
     schedule = programs.schedule(nfe, True)

@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,12 +58,12 @@ def test_tokens_equal_official(text: str, tokens: list[str]) -> None:
 
 
 @pytest.mark.parametrize("case", GOLDEN["chunks"])
-def test_chunks_equal_official(case: dict) -> None:
+def test_chunks_equal_official(case: dict[str, Any]) -> None:
     assert chunk_text(case["text"], case["max_bytes"]) == case["chunks"]
 
 
 @pytest.mark.parametrize("case", GOLDEN["plans"])
-def test_plans_equal_official(case: dict) -> None:
+def test_plans_equal_official(case: dict[str, Any]) -> None:
     """Segments, token ids, total frames and generated frames that the official inference gives its model."""
     voice = reference(case["reference_text"], case["samples"], case["rate"])
     segments = chunk_text(case["text"], segment_budget(
@@ -82,7 +83,7 @@ def test_plans_equal_official(case: dict) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in GOLDEN["plans"] if case["rate"] == 24_000])
-def test_split_equals_official_where_every_clause_fits(case: dict) -> None:
+def test_split_equals_official_where_every_clause_fits(case: dict[str, Any]) -> None:
     voice = reference(case["reference_text"], case["samples"])
     budget = segment_budget(end_reference_text(voice.text), case["samples"] / 24_000, case["speed"])
     chunks = chunk_text(case["text"], budget)

@@ -9,7 +9,6 @@ vocoder that records how many frames it is given, and a loader, as torchaudio's 
 """
 
 import json
-import os
 import random
 import sys
 import tempfile
@@ -139,7 +138,7 @@ def speak(
     official.torchaudio.load = lambda _: (torch.from_numpy(samples)[None], rate)
     with tempfile.TemporaryDirectory() as folder:
         tempfile.tempdir = folder  # the official code leaves its file behind
-        path = os.path.join(folder, "reference.wav")
+        path = str(Path(folder, "reference.wav"))
         soundfile.write(path, samples, rate)
         _, reference_text = official.preprocess_ref_audio_text(path, reference_text, show_info=lambda _: None)
         tempfile.tempdir = None
@@ -157,7 +156,7 @@ def text_golden() -> dict[str, object]:
     known = sorted({token for line in tokens for token in line if token not in "\r\n"} - UNKNOWN - {" "})
     lines = [" ", *known]
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "vocab.txt")
+        path = str(Path(folder, "vocab.txt"))
         Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         vocab, size = get_tokenizer(path, "custom")
     assert size == len(lines)
@@ -220,7 +219,7 @@ def audio_golden() -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         tempfile.tempdir = folder
         for name, (rate, samples) in clips().items():
-            path = os.path.join(folder, "clip.wav")
+            path = str(Path(folder, "clip.wav"))
             soundfile.write(path, samples, rate, subtype="PCM_16")
             trimmed_path, _ = official.preprocess_ref_audio_text(path, "Text.", show_info=lambda _: None)
             trimmed, trimmed_rate = soundfile.read(trimmed_path, dtype="int16")

@@ -16,16 +16,20 @@ _trainer = types.ModuleType("f5_tts.model.trainer")
 _trainer.Trainer = None  # type: ignore[attr-defined]
 sys.modules["f5_tts.model.trainer"] = _trainer
 
-from f5_tts.model import CFM, DiT, UNetT  # noqa: E402
+from f5_tts.model import CFM, DiT, UNetT
 
 
 def build(config: BackboneConfig, seed: int) -> tuple[CFM, dict[str, tuple[int, ...]]]:
     """The official model of this shape with drawn weights, and the shapes of its keys (buffers left out)."""
     arguments = asdict(config)
     kind = {"DiT": DiT, "UNetT": UNetT}[arguments.pop("backbone")]
-    for foreign in ("skip_connect_type",) if kind is DiT else (
-        "long_skip_connection",
-        "text_embedding_average_upsampling",
+    for foreign in (
+        ("skip_connect_type",)
+        if kind is DiT
+        else (
+            "long_skip_connection",
+            "text_embedding_average_upsampling",
+        )
     ):
         arguments.pop(foreign)
     model = CFM(transformer=kind(**arguments, dropout=0.0), vocab_char_map=None).eval()

@@ -15,7 +15,7 @@ RATE = 24_000
 
 def harmonics(f0: float, seconds: float = 0.6) -> np.ndarray:
     t = np.arange(int(seconds * RATE)) / RATE
-    return sum(np.sin(2 * np.pi * f0 * k * t) / k for k in range(1, 12)).astype(np.float32) * 0.1
+    return np.sum([np.sin(2 * np.pi * f0 * k * t) / k for k in range(1, 12)], axis=0).astype(np.float32) * 0.1
 
 
 @pytest.mark.parametrize(("said", "heard", "distance"), [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "abc", 0)])
