@@ -108,7 +108,7 @@ def main() -> None:
     save_file({name: np.asarray(value) for name, value in parameters.items()}, arguments.out)
 
     (ids, place, target), sizes = examples(heldout_sentences(), arguments.seed + 1)
-    guess, truth = np.exp(np.asarray(predict(parameters, ids, place))), np.exp(target)
+    guess, truth = np.exp(np.asarray(predict(parameters, jnp.asarray(ids), jnp.asarray(place)))), np.exp(target)
     edges = np.cumsum([0, *(size for size, _ in sizes)])
     totals = [(guess[a:b].sum(), truth[a:b].sum()) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     drift = [
