@@ -138,7 +138,7 @@ CONFIGS: dict[str, ModelConfig] = {
             tokenizer="phonemes",
             mel_offset=1.0,
             mel_scale=1 / 2.2,
-            sampling=Sampling(nfe=16, cfg_strength=2.0, sway=True),
+            sampling=Sampling(nfe=4, cfg_strength=2.0, sway=True),
         ),
     )
 }
