@@ -20,7 +20,7 @@ class Encoder(Protocol):
         """What must come before the first sample; called once, first. Empty where the first samples bring it."""
 
     def encode(self, samples: NDArray[np.float32]) -> bytes:
-        """Take `samples` [n] in -1..1 (values beyond are clipped) and give the bytes that are ready, maybe none."""
+        """Take `samples` [n] in -1..1 (loud ones are `limited`) and give the bytes that are ready, maybe none."""
 
     def finish(self) -> bytes:
         """Give the rest. Called once; the encoder is spent afterwards."""

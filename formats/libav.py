@@ -9,6 +9,8 @@ import numpy as np
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
+from formats.level import limited
+
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 _OPUS_BITRATE = 64_000
 _OPUS_FRAME_MS = 20
@@ -68,8 +70,7 @@ class _LibavEncoder:
 
     def encode(self, samples: NDArray[np.float32]) -> bytes:
         if len(samples):
-            clipped = np.clip(samples, -1.0, 1.0).astype(np.float32)[None, :]
-            frame = av.AudioFrame.from_ndarray(clipped, format=self._sample_format, layout="mono")
+            frame = av.AudioFrame.from_ndarray(limited(samples)[None, :], format=self._sample_format, layout="mono")
             frame.sample_rate = self._sample_rate
             frame.pts = self._position
             self._position += len(samples)

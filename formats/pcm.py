@@ -3,10 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from formats.level import limited
+
 
 def int16_samples(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Float samples [n] as 16-bit integers; full scale is 32767 on both sides, values beyond ±1 are clipped."""
-    scaled: NDArray[np.int16] = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16)
+    """Float samples [n] as 16-bit integers; full scale is 32767 on both sides, loud ones are `limited`."""
+    scaled: NDArray[np.int16] = np.rint(limited(samples) * np.float32(32767)).astype(np.int16)
     return scaled
 
 

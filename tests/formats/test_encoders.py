@@ -110,7 +110,7 @@ def test_audio_leaves_before_the_clip_is_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_loud_samples_are_clipped_not_wrapped(name: str) -> None:
+def test_loud_samples_are_limited_not_wrapped(name: str) -> None:
     clip = np.full(12_000, 3.0, np.float32) * np.sign(np.sin(np.arange(12_000) / 40)).astype(np.float32)
     decoded = decode(name, b"".join(encode(name, [clip])))
     middle = decoded[DELAY[name] + 4000 : DELAY[name] + 8000]
