@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from f5.config import MelConfig
 from f5.frontend import Frontend, Reference, SegmentPlan
 from f5.lengths import FRAMES_A_TOKEN, LengthModel, allocate
-from f5.phonemes import BOUNDARY, phonemes
+from f5.phonemes import BOUNDARY, PAUSES, phonemes
 from f5.pronunciation import known_words
 from f5.text import TextError, Vocab
 
@@ -45,7 +45,12 @@ class PhonemeFrontend(Frontend):
         return cls(Vocab.load(folder / "vocab.txt"), lengths, mel, max_frames=max_frames)
 
     def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> list[str]:
-        """Sentences, joined while they fit a segment; longer ones are cut after a clause or, failing that, a word."""
+        """Sentences, joined while they fit a segment; longer ones are cut after a clause or, failing that, a word.
+
+        Empty where nothing in the text can be spoken: only punctuation, emoji or scripts this voice does not read.
+        """
+        if all(symbol in PAUSES for symbol in _sounds(text)):
+            return []
         longest = self._budget(reference)
         limit = longest
         if first_seconds is not None:

@@ -112,9 +112,7 @@ class Preprocess:
         first_seconds = self._options.first_segment_s if first else None
         texts = deque(self._programs.split(part.text, reference, speed=part.speed, first_seconds=first_seconds))
         if not texts:
-            raise RequestError(
-                422, "invalid_request", "text has no letters or digits: there is nothing to speak", "text"
-            )
+            raise RequestError(422, "invalid_request", "text has nothing that this voice can speak", "text")
         utterance = Utterance(number, reference, part.speed, None, texts, deque([None] * len(texts)))
         if part.seconds is not None:
             rate, hop = self._programs.sample_rate, self._programs.hop

@@ -75,7 +75,7 @@ def test_what_cannot_be_spoken_is_refused(frontend: PhonemeFrontend) -> None:
 
 
 @pytest.mark.parametrize("first_seconds", [None, 1.0])
-@pytest.mark.parametrize("text", [LONG, "x" * 500, "Hi " * 300, TEXT, "你好，世界。" * 30])
+@pytest.mark.parametrize("text", [LONG, "x" * 500, "Hi " * 300, TEXT, "Hello 你好，世界。" * 30])
 def test_split_keeps_the_text_and_fits_the_model(
     frontend: PhonemeFrontend, text: str, first_seconds: float | None
 ) -> None:
@@ -95,5 +95,7 @@ def test_the_first_segment_is_short_and_the_next_ones_grow(frontend: PhonemeFron
     assert len(segments) > len(whole)
 
 
-def test_a_blank_text_has_no_segments(frontend: PhonemeFrontend) -> None:
-    assert frontend.split(" \n ", reference(), speed=1.0, first_seconds=None) == []
+@pytest.mark.parametrize("text", [" \n ", "...", "😀 🙂", "你好，世界。"])
+def test_a_text_without_anything_to_speak_has_no_segments(frontend: PhonemeFrontend, text: str) -> None:
+    """Emoji alone once gave a third of a second of silence; now the server can say why there is no speech."""
+    assert frontend.split(text, reference(), speed=1.0, first_seconds=None) == []
