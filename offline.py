@@ -22,8 +22,9 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from api.generate_body import GenerateBody, Translator, generate_body
+from api.streaming import read_clip
 from formats.wav import with_known_length
-from inference_types import AudioChunk, Failed, GenerationRequest, Metadata, RequestError, SamplingDefaults
+from inference_types import GenerationRequest, Metadata, RequestError, SamplingDefaults
 from settings import Settings
 from tts_engine import EngineState, TTSEngine
 
@@ -150,20 +151,13 @@ class _Run:
     async def _speak(self, line: Line) -> Metadata:
         request = self._request(line)
         ticket = self._engine.submit(request)
-        data = []
         try:
-            async for event in ticket:
-                if isinstance(event, AudioChunk):
-                    data.append(event.data)
-                elif isinstance(event, Failed):
-                    raise event.error
-                else:
-                    metadata = event.metadata
+            data, metadata = await read_clip(ticket)
         finally:
             ticket.cancel()
         path = self._out / f"{line.id}.wav"
         partial = path.with_suffix(".wav.part")
-        partial.write_bytes(with_known_length(b"".join(data)))
+        partial.write_bytes(with_known_length(data))
         partial.rename(path)
         return metadata
 

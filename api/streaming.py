@@ -138,25 +138,30 @@ async def admit(ticket: Ticket, receive: Receive) -> None:
         await asyncio.gather(accepted, leaving, return_exceptions=True)
 
 
-async def whole_clip(ticket: Ticket, receive: Receive) -> tuple[bytes, Metadata] | None:
-    """All audio of a ticket, or None when the client went away meanwhile.
+async def read_clip(ticket: Ticket) -> tuple[bytes, Metadata]:
+    """All audio of a ticket, and what is known of it then.
 
     Raises:
         RequestError: the request failed.
     """
+    data = []
+    async for event in ticket:
+        if isinstance(event, AudioChunk):
+            data.append(event.data)
+        elif isinstance(event, Failed):
+            raise event.error
+        else:
+            return b"".join(data), event.metadata
+    raise AssertionError("a ticket ended without a terminal event")
 
-    async def collect() -> tuple[bytes, Metadata]:
-        data = []
-        async for event in ticket:
-            if isinstance(event, AudioChunk):
-                data.append(event.data)
-            elif isinstance(event, Failed):
-                raise event.error
-            else:
-                return b"".join(data), event.metadata
-        raise AssertionError("a ticket ended without a terminal event")
 
-    collecting = asyncio.create_task(collect())
+async def whole_clip(ticket: Ticket, receive: Receive) -> tuple[bytes, Metadata] | None:
+    """`read_clip`, or None when the client went away meanwhile.
+
+    Raises:
+        RequestError: the request failed.
+    """
+    collecting = asyncio.create_task(read_clip(ticket))
     leaving = asyncio.create_task(wait_for_disconnect(receive))
     try:
         await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
