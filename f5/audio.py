@@ -74,10 +74,23 @@ def decode(data: bytes, *, max_seconds: float = MAX_SECONDS, max_bytes: int = MA
     if len(data) > max_bytes:
         raise AudioTooLongError(f"the audio has {len(data)} bytes; at most {max_bytes} are accepted")
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(_Bytes(data)) as file:
             return _read(file, max_seconds), file.samplerate
     except soundfile.LibsndfileError as error:
         raise NotAudioError(f"not a readable sound file: {error.error_string}") from error
+
+
+class _Bytes(io.BytesIO):
+    """Bytes as libsndfile reads them: where a damaged header sends it to before the first byte, it stays.
+
+    Its callback cannot raise: an exception there is printed, and lost.
+    """
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
 
 
 def _read(file: soundfile.SoundFile, max_seconds: float) -> Samples:

@@ -219,6 +219,15 @@ def test_refuses_a_click() -> None:
         reference_samples(encoded(np.concatenate([tone(0.3), np.zeros(RATE)])), RATE)
 
 
+def test_a_damaged_aiff_header_raises_nothing_in_libsndfiles_callback() -> None:
+    # This byte sent libsndfile to position -1; what BytesIO raised at that, cffi printed and lost, and pytest failed
+    # whichever test ran next.
+    data = bytearray(encoded(tone(0.2), container="AIFF"))
+    data[39] = 0x0F
+    with pytest.raises(AudioError):
+        decode(bytes(data))
+
+
 @given(st.binary(max_size=400), st.integers(0, 2_000), st.sampled_from(["WAV", "FLAC", "OGG", "AIFF"]))
 def test_damaged_files_never_do_worse_than_an_audio_error(noise: bytes, place: int, container: str) -> None:
     data = bytearray(encoded(tone(0.2), container=container))
