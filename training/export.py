@@ -24,7 +24,7 @@ from training import train_vocoder
 from training.checkpoints import load_checkpoint
 from training.corpus import NAMED_VOICES, level
 from training.teacher import SAMPLE_RATE, Teacher
-from training.train_flow import build, optimiser
+from training.train_flow import build, fresh_state
 
 Model = TypeVar("Model", bound=nnx.Module)
 
@@ -42,13 +42,7 @@ DEFAULT = "ada"
 def averaged(run: Path, model: Model) -> Model:
     """The model with the moving average of a run's weights."""
     graphdef, params = nnx.split(model)
-    like = {
-        "params": params,
-        "average": params,
-        "adam": optimiser().init(params),
-        "step": jnp.zeros((), jnp.int32),
-    }
-    state, progress = load_checkpoint(run / "checkpoint.npz", like)
+    state, progress = load_checkpoint(run / "checkpoint.npz", fresh_state(params))
     print(f"{run}: step {int(state['step'])}, {progress}")
     return nnx.merge(graphdef, state["average"])
 

@@ -45,11 +45,15 @@ _VARIANTS = frozenset({("n", "N"), ("t", "t#"), ("d", "t#"), ("@", "3"), ("@", "
 
 @dataclass(frozen=True)
 class Voice:
-    """A speaker: an espeak-ng variant at one pitch (0 to 99) and rate (words a minute)."""
+    """A speaker: an espeak-ng variant at one pitch (0 to 99) and rate (words a minute).
+
+    A speaker of twice the `size` has half the pitch and formants, at the same rate.
+    """
 
     variant: str
     pitch: int = 50
     wpm: int = 165
+    size: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,14 +118,14 @@ class Teacher:
         name = f"en-us+{voice.variant}" if voice.variant else "en-us"
         if self._library.espeak_SetVoiceByName(name.encode()) != 0:
             raise ValueError(f"voice {name!r}: espeak-ng does not have it")
-        self._library.espeak_SetParameter(_RATE, voice.wpm, 0)
+        self._library.espeak_SetParameter(_RATE, round(voice.wpm * voice.size), 0)
         self._library.espeak_SetParameter(_PITCH, voice.pitch, 0)
         data = text.encode()
         if self._library.espeak_Synth(data, len(data) + 1, 0, 1, 0, _UTF8 | flags, None, None) != 0:
             raise OSError("espeak_Synth failed")
         self._library.espeak_Synchronize()
         wave = np.concatenate(self._audio).astype(np.float32) / 32768
-        return np.asarray(soxr.resample(wave, self._rate, SAMPLE_RATE), np.float32)
+        return np.asarray(soxr.resample(wave, self._rate, SAMPLE_RATE * voice.size), np.float32)
 
     def read(self, text: str, voice: Voice) -> np.ndarray:
         """espeak-ng's own reading of a text, by its own rules: what ours is measured against."""
@@ -143,7 +147,7 @@ class Teacher:
         samples = self._synthesise(text.replace("| ", " ").replace("|]]", "]]"), voice, _PHONEMES)
 
         spoken = [s for s in symbols if s != BOUNDARY]
-        scale = SAMPLE_RATE / self._rate
+        scale = SAMPLE_RATE * voice.size / self._rate
         starts: list[int] = []
         pending = iter(spoken)
         expected = next(pending)

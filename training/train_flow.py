@@ -4,6 +4,9 @@ The model is `f5.dit.DiT` itself in its named configuration "embedded"; this fil
 loss with F5-TTS's infilling mask (arXiv 2410.06885, section 3) and the optimiser. Stop it at any time and start it
 again with the same `--run`: it goes on from its last checkpoint. The learning rate follows the time spent, warm-up
 then cosine, so that a run is annealed when its minutes are over.
+
+With `--distil RUN` a new run starts from the averaged weights of an earlier one and learns its guided velocity
+(arXiv 2210.03142, section 3.1), so that one pass a step says what two did.
 """
 
 from __future__ import annotations
@@ -39,8 +42,10 @@ SHAPES = ((10, 192), (5, 384), (3, 640), (2, 960))
 SHARES = (0.25, 0.4, 0.25, 0.1)
 MASKED = (0.7, 1.0)  # share of a row that is to be filled in
 DROP_AUDIO, DROP_BOTH = 0.3, 0.2
+DISTILLED_GUIDANCE = 2.0
 WARM_UP_STEPS = 200
 EMA = 0.999
+LONGEST_STEP = 10.0  # seconds; what is longer is a process that was stopped, not training
 
 Tree = Any
 
@@ -129,8 +134,12 @@ def build(seed: int, backbone: BackboneConfig = BACKBONE) -> DiT:
     return model
 
 
-def flow_loss(model: DiT, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
-    """Mean squared error of the predicted velocity x1 − x0 over the masked frames."""
+def flow_loss(model: DiT, teacher: DiT | None, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
+    """Mean squared error of the predicted velocity over the masked frames.
+
+    The truth is x1 − x0, or the guided velocity of `teacher` where there is one; in batches whose audio and text are
+    dropped, its null velocity.
+    """
     mel, frames = batch["mel"], batch["frames"]
     b, n, _ = mel.shape
     noise_key, time_key, drop_key = jax.random.split(key, 3)
@@ -140,19 +149,24 @@ def flow_loss(model: DiT, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Ar
     # Stratified over the batch: less variance than independent draws, uniform all the same.
     t = (jax.random.uniform(time_key) + jnp.arange(b) / b) % 1.0
     x = (1 - t[:, None, None]) * x0 + t[:, None, None] * mel
+    heard = jnp.where(masked, 0.0, mel)
+
+    def velocity(by: DiT, drop_audio: bool | jax.Array, drop_text: bool | jax.Array) -> jax.Array:
+        text = by.embed_text(batch["tokens"], frames, drop_text)
+        cond = jnp.where(drop_audio, 0.0, heard)
+        return by.velocity(x, by.fix_inputs(cond, text), by.modulations(t), frames)
 
     draw = jax.random.uniform(drop_key, (2,))
     drop_both = draw[0] < DROP_BOTH
-    drop_audio = (draw[1] < DROP_AUDIO) | drop_both
-    text = jax.lax.cond(
-        drop_both,
-        lambda: model.embed_text(batch["tokens"], frames, drop=True),
-        lambda: model.embed_text(batch["tokens"], frames, drop=False),
-    )
-    cond = jnp.where(masked | drop_audio, 0.0, mel)
-    velocity = model.velocity(x, model.fix_inputs(cond, text), model.modulations(t), frames)
-    error = jnp.square(velocity - (mel - x0)) * masked
-    return jnp.sum(error) / (jnp.sum(masked) * mel.shape[-1])
+    if teacher is None:
+        truth = mel - x0
+        made = velocity(model, (draw[1] < DROP_AUDIO) | drop_both, drop_both)
+    else:
+        null = velocity(teacher, True, True)
+        conditional = velocity(teacher, False, False)
+        truth = jnp.where(drop_both, null, conditional + DISTILLED_GUIDANCE * (conditional - null))
+        made = velocity(model, drop_both, drop_both)
+    return jnp.sum(jnp.square(made - truth) * masked) / (jnp.sum(masked) * mel.shape[-1])
 
 
 def optimiser() -> optax.GradientTransformation:
@@ -164,15 +178,34 @@ def optimiser() -> optax.GradientTransformation:
     )
 
 
+def fresh_state(params: Tree) -> Tree:
+    """A run's state before its first step; `average` starts as a copy."""
+    return {
+        "params": params,
+        "average": jax.tree.map(jnp.copy, params),
+        "adam": optimiser().init(params),
+        "step": jnp.zeros((), jnp.int32),
+    }
+
+
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def train_step(
-    graphdef: nnx.GraphDef[DiT], state: Tree, key: jax.Array, rate: jax.Array, batch: dict[str, jax.Array]
+    graphdef: nnx.GraphDef[DiT],
+    state: Tree,
+    teacher: Tree | None,
+    key: jax.Array,
+    rate: jax.Array,
+    batch: dict[str, jax.Array],
 ) -> tuple[Tree, jax.Array, jax.Array]:
-    """One update. state: {"params", "average", "adam", "step"}; returns it with the loss and the gradient's norm."""
+    """One update; returns the state, which is donated, with the loss and the gradient's norm.
+
+    `teacher`: parameters whose guided velocity is distilled, if any.
+    """
     step = state["step"] + 1
+    guide = None if teacher is None else nnx.merge(graphdef, teacher)
 
     def loss_of(params: Tree) -> jax.Array:
-        return flow_loss(nnx.merge(graphdef, params), jax.random.fold_in(key, step), batch)
+        return flow_loss(nnx.merge(graphdef, params), guide, jax.random.fold_in(key, step), batch)
 
     loss, gradient = jax.value_and_grad(loss_of)(state["params"])
     updates, adam = optimiser().update(gradient, state["adam"], state["params"])
@@ -196,17 +229,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=90, help="of training in all, earlier starts included")
     parser.add_argument("--peak", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--distil", type=Path, help="an earlier run, whose guided velocity is to be learnt")
     arguments = parser.parse_args()
     arguments.run.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(arguments.run.resolve() / "compiled"))
 
     graphdef, params = nnx.split(build(arguments.seed))
-    state: Tree = {
-        "params": params,
-        "average": jax.tree.map(jnp.copy, params),
-        "adam": optimiser().init(params),
-        "step": jnp.zeros((), jnp.int32),
-    }
+    state, teacher = fresh_state(params), None
+    if arguments.distil:
+        teacher = load_checkpoint(arguments.distil / "checkpoint.npz", state)[0]["average"]
+        state = fresh_state(jax.tree.map(jnp.copy, teacher))
     spent, heard = 0.0, 0.0
     checkpoint, log = arguments.run / "checkpoint.npz", arguments.run / "log.csv"
     if checkpoint.exists():
@@ -225,7 +257,7 @@ def main() -> None:
             writer.writerow(["step", "seconds", "hours_heard", "loss", "gradient_norm", "learning_rate"])
         for batch in prefetch(Corpus(arguments.data).batches(arguments.seed + step)):
             rate = learning_rate(step, spent / budget, arguments.peak)
-            state, loss, norm = train_step(graphdef, state, key, jnp.float32(rate), vars(batch))
+            state, loss, norm = train_step(graphdef, state, teacher, key, jnp.float32(rate), vars(batch))
             losses.append(loss)
             step += 1
             heard += float(batch.frames.sum()) * CONFIG.mel.hop / CONFIG.mel.sample_rate / 3600
@@ -235,7 +267,7 @@ def main() -> None:
             # The step runs ahead of this thread; waiting for its loss makes the clock honest.
             jax.block_until_ready(loss)
             now = time.monotonic()
-            spent, last = spent + now - last, now
+            spent, last = spent + min(now - last, LONGEST_STEP), now
             if step % 50 == 0:
                 writer.writerow([step, f"{spent:.1f}", f"{heard:.3f}", f"{mean:.5f}", f"{norm:.3f}", f"{rate:.2e}"])
                 file.flush()

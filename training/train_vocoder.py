@@ -29,7 +29,7 @@ from training.corpus import MEL, draw_voice, level
 from training.prefetch import prefetch
 from training.sentences import sentences
 from training.teacher import Mismatch, Teacher
-from training.train_flow import EMA, learning_rate, optimiser
+from training.train_flow import EMA, LONGEST_STEP, fresh_state, learning_rate, optimiser
 
 CONFIG = VocosConfig(dim=192, intermediate_dim=576, num_layers=6)
 ROWS, FRAMES = 16, 65  # a row's audio has (frames − 1) · hop samples
@@ -121,12 +121,7 @@ def main() -> None:
     jax.config.update("jax_compilation_cache_dir", str(arguments.run.resolve() / "compiled"))
 
     graphdef, params = nnx.split(Vocos(CONFIG, rngs=nnx.Rngs(arguments.seed)))
-    state: Tree = {
-        "params": params,
-        "average": jax.tree.map(jnp.copy, params),
-        "adam": optimiser().init(params),
-        "step": jnp.zeros((), jnp.int32),
-    }
+    state = fresh_state(params)
     spent = 0.0
     checkpoint, log = arguments.run / "checkpoint.npz", arguments.run / "log.csv"
     if checkpoint.exists():
@@ -146,7 +141,7 @@ def main() -> None:
             losses.append(float(loss))
             step += 1
             now = time.monotonic()
-            spent, last = spent + now - last, now
+            spent, last = spent + min(now - last, LONGEST_STEP), now
             if step % 50 == 0:
                 mean = float(np.mean(losses))
                 losses.clear()

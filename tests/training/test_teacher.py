@@ -9,7 +9,8 @@ import pytest
 
 from f5.phonemes import BOUNDARY, SYMBOLS, phonemes
 from training.corpus import MEL, NAMED_VOICES, prepare
-from training.teacher import MNEMONICS, SAMPLE_RATE, Teacher
+from training.ears import pitch
+from training.teacher import MNEMONICS, SAMPLE_RATE, Teacher, Voice
 
 pytestmark = pytest.mark.skipif(ctypes.util.find_library("espeak-ng") is None, reason="espeak-ng is not installed")
 TEXT = "The old clock on the wall has stopped, but nobody wants to take it down."
@@ -45,6 +46,15 @@ def test_spans_are_where_the_sounds_are(teacher: Teacher) -> None:
         return float(np.sqrt(np.mean(np.square(np.concatenate(pieces)))))
 
     assert loudness((",", ".")) < 0.05 * loudness(("ˈ",))
+
+
+def test_a_larger_speaker_is_deeper_and_as_quick(teacher: Teacher) -> None:
+    clips = {size: teacher.speak(phonemes(TEXT), Voice("m1", 50, 165, size)) for size in (0.82, 1.22)}
+    small, large = (clips[size].samples for size in (0.82, 1.22))
+    assert pitch(small, SAMPLE_RATE) / pitch(large, SAMPLE_RATE) == pytest.approx(1.22 / 0.82, rel=0.05)
+    assert len(small) == pytest.approx(len(large), rel=0.05)
+    for clip in clips.values():
+        assert clip.spans[-1, 1] == len(clip.samples)
 
 
 def test_no_long_silence_at_the_edges(teacher: Teacher) -> None:

@@ -12,8 +12,18 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from f5 import sampler
 from training.checkpoints import load_checkpoint, save_checkpoint
-from training.train_flow import BACKBONE, CONFIG, Corpus, build, flow_loss, learning_rate
+from training.train_flow import (
+    BACKBONE,
+    CONFIG,
+    DISTILLED_GUIDANCE,
+    DROP_BOTH,
+    Corpus,
+    build,
+    flow_loss,
+    learning_rate,
+)
 
 TINY = replace(BACKBONE, dim=64, depth=1, heads=1, text_dim=32, conv_layers=1)
 loss_of = nnx.jit(flow_loss)
@@ -37,7 +47,7 @@ def test_the_untrained_loss_is_the_size_of_the_flow() -> None:
     key = jax.random.key(3)
     noise = jax.random.normal(jax.random.split(key, 3)[0], given["mel"].shape)
     expected = float(jnp.mean(jnp.square(given["mel"] - noise)[:, 16:64]))
-    assert float(loss_of(build(0, TINY), key, given)) == pytest.approx(expected, rel=1e-5)
+    assert float(loss_of(build(0, TINY), None, key, given)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_frames_outside_the_span_do_not_count_as_targets() -> None:
@@ -46,7 +56,25 @@ def test_frames_outside_the_span_do_not_count_as_targets() -> None:
     other = dict(given, mel=given["mel"].at[:, 48:].set(9.0))
     key = jax.random.key(4)
     model = build(0, TINY)
-    assert float(loss_of(model, key, given)) == pytest.approx(float(loss_of(model, key, other)), rel=1e-6)
+    assert float(loss_of(model, None, key, given)) == pytest.approx(float(loss_of(model, None, key, other)), rel=1e-6)
+
+
+def test_a_distilled_model_is_asked_for_the_guided_velocity() -> None:
+    """A student that says what its teacher's conditional pass says is off by guidance × (conditional − null)."""
+    given, key = batch(2, 0, 64), jax.random.key(5)
+    model = build(1, TINY)
+    model.proj_out.w[...] = jax.random.normal(jax.random.key(6), model.proj_out.w.shape) * 0.1
+    assert float(jax.random.uniform(jax.random.split(key, 3)[2], (2,))[0]) > DROP_BOTH
+
+    noise_key, time_key, _ = jax.random.split(key, 3)
+    x0 = jax.random.normal(noise_key, given["mel"].shape)
+    t = (jax.random.uniform(time_key) + jnp.arange(2) / 2) % 1.0
+    x = (1 - t[:, None, None]) * x0 + t[:, None, None] * given["mel"]
+    fixed = sampler.fix_both(model, jnp.zeros_like(x), given["tokens"], given["frames"])
+    velocities = [model.velocity(x, fixed[:, side], model.modulations(t), given["frames"]) for side in (0, 1)]
+    expected = float(jnp.mean(jnp.square(DISTILLED_GUIDANCE * (velocities[0] - velocities[1]))))
+    assert expected > 1e-4
+    assert float(loss_of(model, model, key, given)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_learning_rate() -> None:
