@@ -46,13 +46,14 @@ def create_app(
     load: Callable[[Settings], Programs] = load_programs,
     defaults: Callable[[Settings], SamplingDefaults] = sampling_defaults,
     voices: VoiceStore | None = None,
+    engine_type: type[TTSEngine] = TTSEngine,
 ) -> FastAPI:
     """The application. ``load`` and ``defaults`` say what the model is; the rest is composed here.
 
     Loading begins with the application's lifespan, on the engine's inference thread, while the port already answers.
     """
     settings = settings or read_settings()
-    engine = TTSEngine(lambda: load(settings), settings.engine_options())
+    engine = engine_type(lambda: load(settings), settings.engine_options())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

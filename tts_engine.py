@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from prometheus_client.core import Metric
 
@@ -78,6 +78,10 @@ class TTSEngine:
         options: sizes and times.
     """
 
+    # The two parts that decide whose turn it is. A benchmark's engine sets others, to compare with.
+    queue_type: ClassVar[type[RequestQueue]] = RequestQueue
+    scheduler_type: ClassVar[type[Scheduler]] = Scheduler
+
     def __init__(self, load: Callable[[], Programs], options: EngineOptions) -> None:
         self._load = load
         self.options = options
@@ -97,7 +101,7 @@ class TTSEngine:
         self._jobs: Channel[Job] = Channel(active)
         self._segments: Channel[Segment] = Channel(2 * active)
         self._results: Channel[Taken | End] = Channel(4 * active)
-        self._requests = RequestQueue(options, self._jobs)
+        self._requests = self.queue_type(options, self._jobs)
         self._threads = [
             StageThread("request-queue", self._requests.run, self._stage_died),
             StageThread("preprocess", self._run_preprocess, self._stage_died),
@@ -259,7 +263,7 @@ class TTSEngine:
             self._break(f"the model could not be loaded: {error}")
             return
         programs.warm_up()
-        self._scheduler = Scheduler(
+        self._scheduler = self.scheduler_type(
             buckets=programs.buckets,
             slots=programs.slots,
             step_sizes=programs.step_sizes,

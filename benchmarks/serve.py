@@ -1,0 +1,177 @@
+"""The server under load, over HTTP: requests that come at random, against one request after the other.
+
+`.venv/bin/python -m benchmarks.serve` takes about nine minutes; `--quick` looks at one rate for a few seconds. Flags
+after `--` go to main.py. Three rows for each load:
+
+- `steps`: the server as it ships, which chooses between requests at every Euler step;
+- `in turn`: its engine set to serve one request after the other (benchmarks/first_come.py), still streaming;
+- `in turn, whole`: the same replies for clients that are given the clip when it is complete.
+
+The capacity is measured first, with clients that always have a request under way: audio seconds a second, and from the
+mean length of a request of the mix, requests a second. Every row then gets the same arrivals, at shares of the capacity
+of `steps`. The clients run on the same machine and take their part of it, which is told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import time
+from typing import Any
+
+from benchmarks import load
+from benchmarks.client import closed_loop, open_loop
+from benchmarks.load import MIX, TEXTS, Ask, Reply
+from benchmarks.report import environment, print_last_line
+from benchmarks.server_process import running
+
+PROGRAMS = {"steps": ["main.py"], "in turn": ["-m", "benchmarks.first_come"]}
+SEED = 1
+GOAL_S = 1.0  # first audio within this is good
+
+HEADER = (
+    f"{'load':>6} {'row':15} {'n':>3}  {'first audio p50/p95/p99':>24}  {'last audio p50/p95/p99':>24}  {'rtf':>5} "
+    f"{'audio s/s':>9} {'dry':>4} {'silent':>7} {'refused':>7} {'failed':>6} {'good':>5}  {'livez p50/p99, ms':>17}"
+)
+
+
+def row(name: str, row: str, run: dict[str, Any]) -> str:
+    """One line of the table; times in seconds."""
+    first, last = ("/".join(f"{v:.2f}" for v in run[key].values()) for key in ("first audio, s", "last audio, s"))
+    livez = "/".join(f"{v:.0f}" for v in run["livez, ms"].values())
+    return (
+        f"{name:>6} {row:15} {run['requests']:3}  {first:>24}  {last:>24}  {run['real-time factor']:5.2f} "
+        f"{run['audio seconds a second']:9.2f} {run['underruns']:4} {run['silent, s']:7.1f} {run['refused']:7} "
+        f"{run['failed']:6} {run['goodput']:5.0%}  {livez:>17}"
+    )
+
+
+class Bench:
+    """One invocation's measurements and what they add up to."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.results: dict[str, Any] = {"options": vars(options), "load average": os.getloadavg()}
+
+    def run(self) -> dict[str, Any]:
+        rows: list[dict[str, Any]] = []
+        for order, program in PROGRAMS.items():
+            with running(program, self.options.flags) as url:
+                self._measure(order, url, rows)
+        self.results["runs"] = rows
+        return self.results
+
+    def _measure(self, order: str, url: str, rows: list[dict[str, Any]]) -> None:
+        options = self.options
+        asyncio.run(self._one_by_one(url, [("short", TEXTS["short"][0]), ("long", TEXTS["long"][0])]))  # warms up
+        if order == "steps":
+            self._idle(url)
+        cards = load.deal(random.Random(SEED))
+        rate = asyncio.run(
+            closed_loop(url, cards, clients=options.clients, seconds=options.capacity_seconds, timeout_s=300)
+        )
+        self.results[f"capacity {order}, audio seconds a second"] = rate
+        if order == "steps":
+            self.requests_a_second = rate / self.mean_audio
+            self.results["capacity, requests a second"] = self.requests_a_second
+            print(
+                f"an average request: {self.mean_audio:.2f} s of audio; capacity: {rate:.2f} audio seconds a second, "
+                f"{self.requests_a_second:.2f} requests a second\n\n{HEADER}"
+            )
+        else:
+            print(f"capacity in turn: {rate:.2f} audio seconds a second")
+        loads = {
+            f"{share:g}": load.poisson(share * self.requests_a_second, options.seconds, SEED) for share in options.rates
+        }
+        for name, asks in {**loads, "burst": load.burst(options.burst, SEED)}.items():
+            time.sleep(1)  # what was cancelled or has just ended is let go of
+            cpu, began = time.process_time(), time.monotonic()
+            replies, probes = asyncio.run(open_loop(url, asks, options.timeout))
+            cpu = (time.process_time() - cpu) / (time.monotonic() - began) / (os.cpu_count() or 1)
+            kept = {order: replies}
+            if order != "steps":
+                kept[f"{order}, whole"] = [reply.as_whole() for reply in replies]
+            for label, some in kept.items():
+                run = {
+                    "load": name,
+                    "row": label,
+                    **load.figures(some, GOAL_S),
+                    "livez, ms": {f"p{p}": 1e3 * load.percentile(probes, p) for p in (50, 99)},
+                    "clients' share of the processor": cpu,
+                }
+                rows.append(run)
+                print(row(name, label, run), flush=True)
+
+    def _idle(self, url: str) -> None:
+        """Every text once, one after the other: figures of an idle server, and how long each text's audio is."""
+        kinds = {kind: TEXTS[kind][: self.options.idle_texts] for kind in MIX}
+        replies = asyncio.run(self._one_by_one(url, [(kind, text) for kind in kinds for text in kinds[kind]]))
+        print(f"{'idle server':12} {'n':>3} {'audio, s':>9} {'first audio, s':>15} {'last / duration':>16}   (medians)")
+        idle = {}
+        for kind in kinds:
+            some = [reply for reply in replies if reply.ask.kind == kind]
+            idle[kind] = {
+                "n": len(some),
+                "audio, s": load.percentile([r.duration for r in some], 50),
+                "first audio, s": load.percentile([r.first for r in some], 50),
+                "last audio / duration": load.percentile([r.last / r.duration for r in some], 50),
+            }
+            n, audio, first, last = idle[kind].values()
+            print(f"{kind:12} {n:3} {audio:9.2f} {first:15.2f} {last:16.2f}")
+        self.results["idle"] = idle
+        self.mean_audio = load.mean_audio({reply.ask.text: reply.duration for reply in replies})
+        self.results["mean audio of a request, s"] = self.mean_audio
+
+    async def _one_by_one(self, url: str, cards: list[tuple[str, str]]) -> list[Reply]:
+        replies: list[Reply] = []
+        for kind, text in cards:
+            some, _ = await open_loop(url, [Ask(0.0, kind, text, len(replies))], 300)
+            if not some[0].ok:
+                raise SystemExit(f"a request to the idle server failed: {some[0].status} {some[0].error}")
+            replies += some
+        return replies
+
+
+def compare(results: dict[str, Any]) -> None:
+    """What choosing at every step is worth, load by load."""
+    runs = {(run["load"], run["row"]): run for run in results["runs"]}
+    print("\nsteps against in turn: p95 of first audio (whole clips; streamed), audio seconds a second")
+    for (name, label), steps in runs.items():
+        if label != "steps":
+            continue
+        turn, whole = runs[name, "in turn"], runs[name, "in turn, whole"]
+        firsts = [steps["first audio, s"]["p95"] / other["first audio, s"]["p95"] for other in (whole, turn)]
+        audio = steps["audio seconds a second"] / turn["audio seconds a second"]
+        print(f"{name:>6} {firsts[0]:8.2f} ×; {firsts[1]:5.2f} ×  {audio:9.3f} ×")
+    capacity = (results[f"capacity {order}, audio seconds a second"] for order in PROGRAMS)
+    steps_rate, turn_rate = capacity
+    print(f"{'all busy':>8} {'':15} {steps_rate / turn_rate:9.3f} ×")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.3, 0.6, 0.9, 1.2], help="shares of the capacity")
+    parser.add_argument("--seconds", type=float, default=40, help="of arrivals at each rate")
+    parser.add_argument("--capacity-seconds", type=float, default=25)
+    parser.add_argument("--clients", type=int, default=8, help="that always have a request under way, for the capacity")
+    parser.add_argument("--burst", type=int, default=16, help="requests that come at once")
+    parser.add_argument("--timeout", type=float, default=30, help="timeout_s of requests")
+    parser.add_argument("--idle-texts", type=int, default=5, help="texts of each kind for the idle server")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: 0.9 for five seconds, the rest small")
+    parser.add_argument("flags", nargs="*", help="flags of main.py, after --")
+    options = parser.parse_args()
+    if options.quick:
+        options.rates, options.seconds, options.capacity_seconds = [0.9], 5.0, 4.0
+        options.clients, options.burst, options.idle_texts = 3, 4, 1
+    bench = Bench(options)
+    results = bench.run()
+    compare(results)
+    print_last_line("serve", environment("jax", "jaxlib", "uvicorn", "fastapi", "httpx"), results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
