@@ -1,19 +1,27 @@
-"""What the evaluation listens with: a speech recogniser, error rates, pitch and timbre."""
+"""What the evaluation listens with: two recognisers, error rates, pitch and timbre."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import jax
 import numpy as np
 import pocketsphinx
 import soxr
+from flax import nnx
 from numpy.typing import NDArray
 
 from f5.audio import mel
 from f5.config import MelConfig
+from training.corpus import MEL, level
+from training.ear_model import FRAMES_A_STEP, EarModel, collapse
+from training.export import averaged
 
 _RATE = 16_000  # Hz, pocketsphinx's
+_ROUND_TO = 128  # frames; the ear's input is padded to a multiple of it, so that few programs compile
+_TIMBRE_WEIGHT = 5.0  # against the pitch's one; with it, real clips of eight voices are told apart
 
 
 class Recogniser:
@@ -30,6 +38,22 @@ class Recogniser:
         self._decoder.end_utt()
         heard = self._decoder.hyp()
         return re.sub(r"\(\d+\)", "", heard.hypstr).split() if heard else []
+
+
+class PhonemeRecogniser:
+    """The recogniser that `training.train_ear` has trained in a run's folder."""
+
+    def __init__(self, run: Path) -> None:
+        graphdef, self._params = nnx.split(averaged(run, EarModel(rngs=nnx.Rngs(0))))
+        self._logits = jax.jit(lambda params, *inputs: nnx.merge(graphdef, params)(*inputs))
+
+    def sounds(self, samples: NDArray[np.float32]) -> list[str]:
+        """What it hears in a clip at 24 kHz, without stress and pauses."""
+        frames = mel(level(samples, np.random.default_rng(0)), MEL)
+        padded = np.pad(frames, ((0, -len(frames) % _ROUND_TO), (0, 0)))[None]
+        logits = self._logits(self._params, padded, np.array([len(frames)], np.int32))
+        best = np.asarray(logits)[0, : len(frames) // FRAMES_A_STEP].argmax(axis=-1)
+        return collapse(best.tolist())
 
 
 def spelt(text: str) -> list[str]:
@@ -49,11 +73,21 @@ def edits(said: Sequence[str], heard: Sequence[str]) -> int:
     return int(row[-1])
 
 
+def error_rate(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> float:
+    """Edits a symbol said, over (said, heard) pairs, all sentences pooled."""
+    return sum(edits(said, heard) for said, heard in pairs) / sum(len(said) for said, _ in pairs)
+
+
 def error_rates(pairs: Sequence[tuple[list[str], list[str]]]) -> tuple[float, float]:
     """Word and character error rate over (said, heard) pairs, all sentences pooled."""
-    words = sum(edits(said, heard) for said, heard in pairs) / sum(len(said) for said, _ in pairs)
     texts = [(" ".join(said), " ".join(heard)) for said, heard in pairs]
-    return words, sum(edits(a, b) for a, b in texts) / sum(len(a) for a, _ in texts)
+    return error_rate(pairs), error_rate(texts)
+
+
+def begins_with(heard: Sequence[str], word: Sequence[str]) -> bool:
+    """Whether at least half of a word's sounds are heard, in order, at the beginning."""
+    starts = (heard[:length] for length in range(len(word) + 2))
+    return min(edits(word, start) for start in starts) <= len(word) / 2
 
 
 def pitch(samples: NDArray[np.float32], rate: int) -> float:
@@ -84,3 +118,30 @@ def timbre(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     energy = frames.mean(axis=1)
     mean = frames[energy > np.median(energy)].mean(axis=0)
     return (mean - mean.mean()).astype(np.float32)
+
+
+class VoicePicker:
+    """Whose voice a clip is, by pitch and timbre, in units of how much sentences of one voice differ."""
+
+    def __init__(self, templates: Mapping[str, Sequence[NDArray[np.float32]]], rate: int) -> None:
+        """`templates`: at least two clips of each voice, other sentences than those to be judged."""
+        self._rate = rate
+        described = {name: np.stack([self._describe(clip) for clip in clips]) for name, clips in templates.items()}
+        self._means = {name: rows.mean(axis=0) for name, rows in described.items()}
+        variances = [rows.var(axis=0, ddof=1) for rows in described.values()]
+        self._deviation = np.sqrt(np.mean(variances, axis=0))
+
+    def _describe(self, clip: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The pitch's logarithm, then the timbre."""
+        height = np.log(max(pitch(clip, self._rate), 40.0))
+        return np.concatenate([[height], timbre(clip)]).astype(np.float64)
+
+    def pick(self, clip: NDArray[np.float32]) -> str:
+        made = self._describe(clip)
+
+        def distance(name: str) -> float:
+            squares = np.square((made - self._means[name]) / self._deviation)
+            # Neighbouring bands say much the same: a hundred of them count as a few.
+            return float(squares[0] + _TIMBRE_WEIGHT * squares[1:].mean())
+
+        return min(self._means, key=distance)

@@ -1,7 +1,8 @@
 """Measures the embedded voice: `make evaluate`, or `python -m training.evaluate --parts words,steps,...`.
 
 Prints the tables of the model card and keeps the numbers in `--out`, so that parts can be measured apart. espeak-ng
-(the teacher) must be installed.
+(the teacher) must be installed. Phoneme errors need the second ear, which `python -m training.train_ear` makes in
+twenty minutes; without its run's folder their columns are left out.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import argparse
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,212 +25,348 @@ from f5.config import Sampling
 from f5.frontend import Reference
 from f5.loading import EMBEDDED, load_model
 from f5.model import SpeechModel
-from f5.phonemes import phonemes
+from f5.phonemes import BOUNDARY, PAUSES, phonemes
 from training.corpus import MEL, NAMED_VOICES, UNSEEN_VARIANTS, level
-from training.ears import Recogniser, error_rates, pitch, spelt, timbre
+from training.ear_model import sounds
+from training.ears import (
+    PhonemeRecogniser,
+    Recogniser,
+    VoicePicker,
+    begins_with,
+    error_rate,
+    error_rates,
+    pitch,
+    spelt,
+    timbre,
+)
 from training.griffin_lim import griffin_lim
 from training.sentences import heldout_sentences
 from training.teacher import SAMPLE_RATE, Teacher, Voice
 
 Samples = NDArray[np.float32]
+Row = dict[str, Any]
+Table = dict[str, Row]
+"""What a part has measured: a row's name → its columns."""
+
 REFERENCE_TEXT = "The old clock on the wall has stopped, but nobody wants to take it down."
-TEMPLATE_TEXTS = ("A small boat crossed the bay before noon.", "Both of them waited for the rain to end.")
+TEMPLATE_TEXTS = (
+    "A small boat crossed the bay before noon.",
+    "Both of them waited for the rain to end.",
+    "Please put the blue cup back on the top shelf.",
+    "The judge asked each witness the same question.",
+    "Fresh bread and a little cheese will do for lunch.",
+    "He never found out who had sent the flowers.",
+)
 STEPS = (4, 6, 7, 10, 16, 32)
+STEPS_SENTENCES = 33  # of the step table, which makes every sentence a dozen times
+VOCODER_SENTENCES = 33
+CLONING_TRIALS = 13  # a voice; eight voices
+ODD_SENTENCES = 10
 
 
 class Bench:
     """The model, the teacher and the ears, made once."""
 
-    def __init__(self, sentences: int) -> None:
+    def __init__(
+        self, sentences: int, ear: PhonemeRecogniser | None = None, humans: Sequence[tuple[Path, str]] = ()
+    ) -> None:
         self.model: SpeechModel = load_model("embedded")
         self.teacher = Teacher()
         self.recogniser = Recogniser()
-        self.sentences = heldout_sentences()[:: max(1, 100 // sentences)][:sentences]
+        self.ear = ear
+        self.sentences = _every(heldout_sentences(), sentences)
+        self.humans = humans
         index = json.loads((EMBEDDED / "voices.json").read_text(encoding="utf-8"))
         entry = next(voice for voice in index["voices"] if voice["id"] == index["default"])
         self.voice = NAMED_VOICES[entry["id"]]
         self.reference = self.model.prepare_reference((EMBEDDED / entry["audio"]).read_bytes(), entry["text"])
+        self.sampling = self.model.config.sampling
 
-    def rates(self, speak: Callable[[str], Samples]) -> tuple[float, float]:
-        """Word and character error rates over the held-out sentences as a function speaks them."""
-        return error_rates([(spelt(text), self.recogniser.words(speak(text), SAMPLE_RATE)) for text in self.sentences])
+    def hear(self, clips: Mapping[str, Samples]) -> Row:
+        """How well clips of sentences are understood, by both ears. `clips`: text → samples at 24 kHz."""
+        words = [(spelt(text), self.recogniser.words(clip, SAMPLE_RATE)) for text, clip in clips.items()]
+        rates = error_rates(words)
+        row: Row = {
+            "word errors": rates[0],
+            "character errors": rates[1],
+            "first word": np.mean([said[0] in heard[:2] for said, heard in words]),
+            "last word": np.mean([said[-1] in heard[-2:] for said, heard in words]),
+        }
+        if self.ear is not None:
+            said = {text: phonemes(text) for text in clips}
+            heard = {text: self.ear.sounds(clip) for text, clip in clips.items()}
+            edges = {text: _edge_words(symbols) for text, symbols in said.items()}
+            row["phoneme errors"] = error_rate([(sounds(said[text]), heard[text]) for text in clips])
+            row["first word, 2nd ear"] = np.mean([begins_with(heard[text], edges[text][0]) for text in clips])
+            row["last word, 2nd ear"] = np.mean(
+                [begins_with(heard[text][::-1], edges[text][1][::-1]) for text in clips]
+            )
+        return row
 
     def ours(self, text: str, reference: Reference | None = None, sampling: Sampling | None = None) -> Samples:
         return self.model.speak(text, reference or self.reference, sampling=sampling, seed=1)
 
+    def spoken(self, text: str, voice: Voice) -> Samples:
+        """The teacher's audio of our phonemes, at the level of the corpus."""
+        return level(self.teacher.speak(phonemes(text), voice).samples, np.random.default_rng(0))
+
     def clip(self, text: str, voice: Voice, *, repeat: int = 1, pad: float = 0.0) -> Reference:
         """A reference as the teacher speaks it, `pad` seconds of near silence around it."""
-        spoken = level(self.teacher.speak(phonemes(text), voice).samples, np.random.default_rng(0))
         silence = np.random.default_rng(1).normal(0, 3e-4, int(pad * SAMPLE_RATE)).astype(np.float32)
-        samples = np.concatenate([silence, *([spoken] * repeat), silence])
+        samples = np.concatenate([silence, *([self.spoken(text, voice)] * repeat), silence])
         file = io.BytesIO()
         soundfile.write(file, np.clip(samples, -1, 1), SAMPLE_RATE, format="WAV")
         return self.model.prepare_reference(file.getvalue(), " ".join([text] * repeat))
 
 
-def teacher(bench: Bench) -> dict[str, Any]:
-    """Intelligibility of espeak-ng itself, in the default voice: its own reading, and its reading of our phonemes."""
+def _every(sentences: list[str], count: int) -> list[str]:
+    """`count` of them, spread evenly; all where there are no more."""
+    return sentences[:: max(1, len(sentences) // count)][:count]
 
-    def ours_phonemes(text: str) -> Samples:
-        return bench.teacher.speak(phonemes(text), bench.voice).samples
 
+def _edge_words(symbols: list[str]) -> tuple[list[str], list[str]]:
+    """The sounds of the first word and of the last."""
+    words: list[list[str]] = [[]]
+    for symbol in symbols:
+        if symbol == BOUNDARY or symbol in PAUSES:
+            words.append([])
+        else:
+            words[-1].append(symbol)
+    spoken = [sounds(word) for word in words if word]
+    return spoken[0], spoken[-1]
+
+
+def _described(sampling: Sampling) -> str:
+    guidance = f"guidance {sampling.cfg_strength:g}" if sampling.cfg_strength else "no guidance"
+    return f"{sampling.nfe} steps, {guidance}{'' if sampling.sway else ', sway off'}"
+
+
+def words(bench: Bench) -> Table:
+    """Ours at its recommended settings, beside espeak-ng in the same voice: its own reading, and that of our phonemes.
+
+    Its own reading has phonemes of its own, so its phoneme errors hold what the two front ends do not agree on.
+    """
+    ours = {text: bench.ours(text) for text in bench.sentences}
     return {
-        "sentences": len(bench.sentences),
-        "espeak": bench.rates(lambda text: bench.teacher.read(text, bench.voice)),
-        "espeak, our phonemes": bench.rates(ours_phonemes),
+        "espeak-ng reads the text": bench.hear(
+            {text: bench.teacher.read(text, bench.voice) for text in bench.sentences}
+        ),
+        "espeak-ng speaks our phonemes": bench.hear(
+            {text: bench.spoken(text, bench.voice) for text in bench.sentences}
+        ),
+        f"this voice, {_described(bench.sampling)}": bench.hear(ours),
     }
 
 
-def words(bench: Bench) -> dict[str, Any]:
-    """Intelligibility of ours at its recommended settings, its speed, and whether it clips or has an offset."""
-    clips = {text: bench.ours(text) for text in bench.sentences}  # the first round compiles
-    timed = bench.sentences[:10]
+def audio(bench: Bench) -> Table:
+    """Speed, and whether it clips or has an offset, at the recommended settings."""
+    clips = [bench.ours(text) for text in bench.sentences]  # compiles
     began = time.perf_counter()
-    spoken = sum(len(bench.ours(text)) for text in timed) / SAMPLE_RATE
+    seconds = sum(len(bench.ours(text)) for text in bench.sentences) / SAMPLE_RATE
     took = time.perf_counter() - began
-    pairs = [(spelt(text), bench.recogniser.words(clip, SAMPLE_RATE)) for text, clip in clips.items()]
     return {
-        "sentences": len(bench.sentences),
-        "ours": error_rates(pairs),
-        "first word kept": np.mean([said[0] in heard[:2] for said, heard in pairs]),
-        "last word kept": np.mean([said[-1] in heard[-2:] for said, heard in pairs]),
-        "real-time factor": took / spoken,
-        "peak": max(float(np.abs(clip).max()) for clip in clips.values()),
-        "largest mean": max(abs(float(clip.mean())) for clip in clips.values()),
+        _described(bench.sampling): {
+            "sentences": len(clips),
+            "real-time factor": took / seconds,
+            "highest peak": max(float(np.abs(clip).max()) for clip in clips),
+            "largest mean": max(abs(float(clip.mean())) for clip in clips),
+            "largest jump": max(float(np.abs(np.diff(clip)).max()) for clip in clips),
+        }
     }
 
 
-def steps(bench: Bench) -> dict[str, Any]:
-    """Error rates and real-time factor by steps and guidance."""
-    table = {}
+def steps(bench: Bench) -> Table:
+    """Errors and real-time factor by steps and guidance."""
+    table: Table = {}
+    sentences = _every(bench.sentences, STEPS_SENTENCES)
     for guidance in (0.0, 2.0):
         for nfe in STEPS:
-            sampling = Sampling(nfe, guidance, True)
-            for text in bench.sentences:
-                bench.ours(text, sampling=Sampling(1, guidance, True))  # compiles
+            sampling = replace(bench.sampling, nfe=nfe, cfg_strength=guidance)
+            for text in sentences:
+                bench.ours(text, sampling=replace(sampling, nfe=1))  # compiles
             began = time.perf_counter()
-            clips = {text: bench.ours(text, sampling=sampling) for text in bench.sentences}
+            clips = {text: bench.ours(text, sampling=sampling) for text in sentences}
             took = time.perf_counter() - began
             seconds = sum(map(len, clips.values())) / SAMPLE_RATE
-            table[f"{nfe} steps, guidance {guidance:g}"] = (*bench.rates(clips.__getitem__), took / seconds)
+            table[_described(sampling)] = bench.hear(clips) | {"real-time factor": took / seconds}
     return table
 
 
-def cloning(bench: Bench) -> dict[str, Any]:
-    """How often the reference's voice is the nearest of the set, by pitch and timbre, for seen and unseen voices."""
+def cloning(bench: Bench) -> Table:
+    """How often the reference's voice is picked among the set, by pitch and timbre, for seen and unseen voices.
+
+    The picker itself is tried on the teacher's clips, as they are and through our vocoder.
+    """
     voices = dict(NAMED_VOICES) | {
         variant: Voice(variant, pitch_, 160) for variant, pitch_ in zip(UNSEEN_VARIANTS, (60, 35, 50, 25), strict=True)
     }
-
-    def describe(samples: Samples) -> tuple[float, NDArray[np.float32]]:
-        return float(np.log(max(pitch(samples, SAMPLE_RATE), 40.0))), timbre(samples)
-
-    templates = {
-        name: [describe(bench.clip(text, voice).samples) for text in TEMPLATE_TEXTS] for name, voice in voices.items()
-    }
+    picker = VoicePicker(
+        {name: [bench.spoken(text, voice) for text in TEMPLATE_TEXTS] for name, voice in voices.items()}, SAMPLE_RATE
+    )
     references = {name: bench.clip(REFERENCE_TEXT, voice) for name, voice in voices.items()}
-    # Distances in units of how much two sentences of one voice differ.
-    own = [(abs(a[0] - b[0]), float(np.linalg.norm(a[1] - b[1]))) for a, b in templates.values()]
-    pitch_unit, timbre_unit = (float(np.mean(column)) + 1e-3 for column in zip(*own, strict=True))
-    right = dict.fromkeys(voices, 0)
-    trials = max(1, len(bench.sentences) // len(voices))
-    for place, name in enumerate(voices):
-        for trial in range(trials):
-            made = describe(
-                bench.ours(bench.sentences[(place + trial * len(voices)) % len(bench.sentences)], references[name])
-            )
-
-            def distance(other: str, made: tuple[float, NDArray[np.float32]] = made) -> float:
-                return min(
-                    abs(made[0] - p) / pitch_unit + float(np.linalg.norm(made[1] - t)) / timbre_unit
-                    for p, t in templates[other]
-                )
-
-            right[name] += min(voices, key=distance) == name
-    return {
-        "trials a voice": trials,
-        "right": right,
-        "seen": sum(right[name] for name in NAMED_VOICES) / (trials * len(NAMED_VOICES)),
-        "unseen": sum(right[name] for name in UNSEEN_VARIANTS) / (trials * len(UNSEEN_VARIANTS)),
+    speakers: dict[str, Callable[[str, str], Samples]] = {
+        "espeak-ng": lambda text, name: bench.spoken(text, voices[name]),
+        "espeak-ng through our vocoder": lambda text, name: bench.model.decode(
+            mel(bench.spoken(text, voices[name]), MEL)
+        ),
+        f"this voice, {_described(bench.sampling)}": lambda text, name: bench.ours(text, references[name]),
     }
+    sentences = _every(heldout_sentences(), CLONING_TRIALS)
+    table: Table = {}
+    for speaker, speak in speakers.items():
+        right, heights = {}, []
+        for name in voices:
+            clips = [speak(text, name) for text in sentences]
+            right[name] = sum(picker.pick(clip) == name for clip in clips)
+            wanted = pitch(references[name].samples, SAMPLE_RATE)
+            heights += [abs(np.log2(max(pitch(clip, SAMPLE_RATE), 40.0) / wanted)) * 12 for clip in clips]
+        table[speaker] = {
+            "shipped": f"{sum(right[name] for name in NAMED_VOICES)} of {CLONING_TRIALS * len(NAMED_VOICES)}",
+            "unseen": f"{sum(right[name] for name in UNSEEN_VARIANTS)} of {CLONING_TRIALS * len(UNSEEN_VARIANTS)}",
+            "all": sum(right.values()) / (CLONING_TRIALS * len(voices)),
+            "pitch off by, semitones": float(np.median(heights)),
+            **{name: f"{count}/{CLONING_TRIALS}" for name, count in right.items()},
+        }
+    return table
 
 
-def vocoder(bench: Bench) -> dict[str, Any]:
-    """The vocoder on the teacher's own mels, beside Griffin-Lim: error rates and log-mel error."""
-    originals = {}
-    for text in bench.sentences:
-        originals[text] = level(bench.teacher.read(text, bench.voice), np.random.default_rng(0))
+def vocoder(bench: Bench) -> Table:
+    """The vocoder on the teacher's own mels, beside Griffin-Lim: errors and log-mel error."""
+    originals = {text: bench.spoken(text, bench.voice) for text in _every(bench.sentences, VOCODER_SENTENCES)}
     decoders: dict[str, Callable[[NDArray[np.float32]], Samples]] = {
-        "vocoder": bench.model.decode,
+        "this vocoder": bench.model.decode,
         "Griffin-Lim, 60 rounds": lambda frames: griffin_lim(frames, MEL, rounds=60),
     }
-    table: dict[str, Any] = {"as it is": (*bench.rates(originals.__getitem__), 0.0)}
+    table: Table = {"espeak-ng's audio as it is": bench.hear(originals) | {"log-mel error": 0.0}}
     for name, decode in decoders.items():
         clips = {text: decode(mel(samples, MEL)) for text, samples in originals.items()}
         errors = [
             float(np.abs(mel(clips[text], MEL)[:-1] - mel(samples, MEL)[: len(clips[text]) // MEL.hop]).mean())
             for text, samples in originals.items()
         ]
-        table[name] = (*bench.rates(clips.__getitem__), float(np.mean(errors)))
+        table[name] = bench.hear(clips) | {"log-mel error": float(np.mean(errors))}
     return table
 
 
-def odd(bench: Bench) -> dict[str, Any]:
-    """Inputs at the edges: how long what came out is, its peak, and what the recogniser heard."""
+def odd(bench: Bench) -> Table:
+    """Texts and references at the edges."""
+    table: Table = {}
+    for name, text in {
+        "one word": "Yes.",
+        "digits and symbols": "Call 555-0199 at 7:45, it costs $3.50 & 20% less!",
+        "emoji and Chinese": "你好 😀",
+    }.items():
+        try:
+            samples = bench.ours(text)
+        except ValueError as error:
+            table[name] = {"what happened": f"refused: {error}"}
+            continue
+        row = bench.hear({text: samples})
+        words_heard = " ".join(bench.recogniser.words(samples, SAMPLE_RATE))
+        table[name] = {"what happened": f"{len(samples) / SAMPLE_RATE:.1f} s, heard as: {words_heard}"}
+        # Figures and symbols have no spelling to compare with.
+        table[name] |= {key: row[key] for key in ("phoneme errors",) if key in row}
+        table[name]["peak"] = float(np.abs(samples).max())
     page = " ".join(heldout_sentences()[:40])
-    plain = "The water in the lake was clear and very cold."
-    cases: dict[str, tuple[str, Reference]] = {
-        "one word": ("Yes.", bench.reference),
-        "digits and symbols": ("Call 555-0199 at 7:45, it costs $3.50 & 20% less!", bench.reference),
-        "emoji and Chinese": ("你好 😀", bench.reference),
-        "reference of 1 s": (plain, bench.clip("A cup of tea.", bench.voice)),
-        "reference of 12 s": (plain, bench.clip(REFERENCE_TEXT, bench.voice, repeat=3)),
-        "silence around the reference": (plain, bench.clip(REFERENCE_TEXT, bench.voice, pad=1.0)),
-        "a page": (page, bench.reference),
-    }
-    table = {}
-    for name, (text, reference) in cases.items():
-        samples = bench.ours(text, reference)
-        heard = bench.recogniser.words(samples, SAMPLE_RATE)
-        table[name] = {
-            "reference": len(reference.samples) / SAMPLE_RATE,
-            "seconds": len(samples) / SAMPLE_RATE,
-            "peak": float(np.abs(samples).max()),
-            "heard": " ".join(heard)[:120],
-        }
-        if len(text) > 20 and text.isascii() and "5" not in text:
-            table[name]["word error rate"] = error_rates([(spelt(text), heard)])[0]
+    samples = bench.ours(page)
+    table["a page"] = {"what happened": f"{len(samples) / SAMPLE_RATE:.0f} s"} | _errors(bench.hear({page: samples}))
+    table["a page"]["peak"] = float(np.abs(samples).max())
+    sentences = _every(bench.sentences, ODD_SENTENCES)
+    for name, reference in {
+        "the voice's own reference": bench.reference,
+        "reference of 1 s": bench.clip("A cup of tea.", bench.voice),
+        "reference of 12 s": bench.clip(REFERENCE_TEXT, bench.voice, repeat=3),
+        "a second of silence on both sides": bench.clip(REFERENCE_TEXT, bench.voice, pad=1.0),
+    }.items():
+        clips = {text: bench.ours(text, reference) for text in sentences}
+        happened = f"{len(sentences)} sentences, the reference had {len(reference.samples) / SAMPLE_RATE:.1f} s"
+        table[name] = {"what happened": happened} | _errors(bench.hear(clips))
+        table[name]["peak"] = max(float(np.abs(clip).max()) for clip in clips.values())
     return table
 
 
-PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
-    "teacher": teacher,
+def _errors(row: Row) -> Row:
+    return {name: row[name] for name in ("word errors", "phoneme errors") if name in row}
+
+
+def human(bench: Bench) -> Table:
+    """Recordings of people as references (`--human FILE TEXT`): is it understood, and does it go towards the voice?
+
+    `timbre, from it` is the distance of the result's mean log-mel to the recording's; beside it, how far the default
+    voice is from the recording.
+    """
+    table: Table = {}
+    sentences = _every(bench.sentences, ODD_SENTENCES)
+    plain = np.concatenate([bench.ours(text) for text in sentences])
+    for path, said in bench.humans:
+        reference = bench.model.prepare_reference(path.read_bytes(), said)
+        clips = {text: bench.ours(text, reference) for text in sentences}
+        made, colour = np.concatenate(list(clips.values())), timbre(reference.samples)
+        table[path.name] = {
+            "seconds": len(reference.samples) / SAMPLE_RATE,
+            **_errors(bench.hear(clips)),
+            "its pitch, Hz": pitch(reference.samples, SAMPLE_RATE),
+            "result's": pitch(made, SAMPLE_RATE),
+            "default voice's": pitch(plain, SAMPLE_RATE),
+            "timbre, from it": float(np.linalg.norm(timbre(made) - colour)),
+            "default voice from it": float(np.linalg.norm(timbre(plain) - colour)),
+            "peak": float(np.abs(made).max()),
+        }
+    return table
+
+
+PARTS: dict[str, Callable[[Bench], Table]] = {
     "words": words,
+    "audio": audio,
     "steps": steps,
     "cloning": cloning,
     "vocoder": vocoder,
     "odd": odd,
+    "human": human,
 }
+
+
+def markdown(table: Table) -> str:
+    """A table as the model card has it, with the columns of all rows in the order in which they first come."""
+    columns = list(dict.fromkeys(column for row in table.values() for column in row))
+    lines = [["", *columns], ["---"] * (len(columns) + 1)]
+    for name, row in table.items():
+        lines.append([name, *(_cell(row.get(column, "")) for column in columns)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 20 else f"{value:.3f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--sentences", type=int, default=100)
+    parser.add_argument("--ear", type=Path, default=Path("training/runs/ear"), help="run of training.train_ear")
+    parser.add_argument("--human", nargs=2, action="append", default=[], metavar=("FILE", "TEXT"), help="a recording")
     parser.add_argument("--out", type=Path, default=Path("out/evaluation.json"))
     arguments = parser.parse_args()
-    bench = Bench(arguments.sentences)
+    if (arguments.ear / "checkpoint.npz").exists():
+        ear = PhonemeRecogniser(arguments.ear)
+    else:
+        ear = None
+        print(f"no phoneme errors: `python -m training.train_ear --run {arguments.ear}` trains the second ear")
+    bench = Bench(arguments.sentences, ear, [(Path(path), text) for path, text in arguments.human])
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for name in arguments.parts.split(","):
-        result = PARTS[name](bench)
+        table = PARTS[name](bench)
+        if not table:
+            continue
         # Another process may have measured another part meanwhile.
         kept = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
-        results = kept | {name: result}
-        print(f"\n## {name}")
-        for key, value in result.items():
-            shown = "  ".join(f"{v:.3f}" for v in value) if isinstance(value, tuple) else value
-            print(f"{key:40} {shown}", flush=True)
-        arguments.out.write_text(json.dumps(results, indent=2, default=float) + "\n", encoding="utf-8")
+        results = kept | {name: table}
+        arguments.out.write_text(
+            json.dumps(results, indent=2, default=float, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        print(f"\n## {name}\n\n{markdown(table)}", flush=True)
 
 
 if __name__ == "__main__":
