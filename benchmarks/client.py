@@ -72,6 +72,18 @@ async def speak(
     return Reply(ask, 200, tuple(chunks), time.monotonic() - due, error)
 
 
+async def one_by_one(url: str, cards: Sequence[tuple[str, str]], timeout_s: float = 300.0) -> list[Reply]:
+    """Make requests of these kinds and texts one after the other; every one must end well."""
+    replies: list[Reply] = []
+    async with connected(url) as client:
+        for kind, text in cards:
+            reply = await speak(client, Ask(0.0, kind, text, len(replies)), time.monotonic(), timeout_s)
+            if not reply.ok:
+                raise SystemExit(f"a request to the idle server failed: {reply.status} {reply.error}")
+            replies.append(reply)
+    return replies
+
+
 async def open_loop(url: str, asks: Sequence[Ask], timeout_s: float) -> tuple[list[Reply], list[float]]:
     """Make requests when they are due, whatever has become of the others; replies, and what /livez took meanwhile."""
     probes: list[float] = []

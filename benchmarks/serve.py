@@ -23,8 +23,8 @@ import time
 from typing import Any
 
 from benchmarks import load
-from benchmarks.client import closed_loop, open_loop
-from benchmarks.load import MIX, TEXTS, Ask, Reply
+from benchmarks.client import closed_loop, one_by_one, open_loop
+from benchmarks.load import MIX, TEXTS
 from benchmarks.report import environment, print_last_line
 from benchmarks.server_process import running
 
@@ -66,7 +66,7 @@ class Bench:
 
     def _measure(self, order: str, url: str, rows: list[dict[str, Any]]) -> None:
         options = self.options
-        asyncio.run(self._one_by_one(url, [("short", TEXTS["short"][0]), ("long", TEXTS["long"][0])]))  # warms up
+        asyncio.run(one_by_one(url, [("short", TEXTS["short"][0]), ("long", TEXTS["long"][0])]))  # warms up
         if order == "steps":
             self._idle(url)
         cards = load.deal(random.Random(SEED))
@@ -108,7 +108,7 @@ class Bench:
     def _idle(self, url: str) -> None:
         """Every text once, one after the other: figures of an idle server, and how long each text's audio is."""
         kinds = {kind: TEXTS[kind][: self.options.idle_texts] for kind in MIX}
-        replies = asyncio.run(self._one_by_one(url, [(kind, text) for kind in kinds for text in kinds[kind]]))
+        replies = asyncio.run(one_by_one(url, [(kind, text) for kind in kinds for text in kinds[kind]]))
         print(f"{'idle server':12} {'n':>3} {'audio, s':>9} {'first audio, s':>15} {'last / duration':>16}   (medians)")
         idle = {}
         for kind in kinds:
@@ -124,15 +124,6 @@ class Bench:
         self.results["idle"] = idle
         self.mean_audio = load.mean_audio({reply.ask.text: reply.duration for reply in replies})
         self.results["mean audio of a request, s"] = self.mean_audio
-
-    async def _one_by_one(self, url: str, cards: list[tuple[str, str]]) -> list[Reply]:
-        replies: list[Reply] = []
-        for kind, text in cards:
-            some, _ = await open_loop(url, [Ask(0.0, kind, text, len(replies))], 300)
-            if not some[0].ok:
-                raise SystemExit(f"a request to the idle server failed: {some[0].status} {some[0].error}")
-            replies += some
-        return replies
 
 
 def compare(results: dict[str, Any]) -> None:
