@@ -302,7 +302,8 @@ class Programs(Protocol):
     def schedule(self, nfe: int, sway: bool) -> Any:
         """The time grid and its table of modulations on the device; cached. Called from the preprocess thread."""
 
-    def prefill(self, plan: Any, reference: Any, *, seed: int, segment_index: int) -> Prefilled: ...
+    def prefill(self, plan: Any, reference: Any, *, seed: int, segment_index: int, guided: bool) -> Prefilled:
+        """Compute what no step of a segment changes; ``guided``: whether any of its steps will be."""
 
     # device work, inference thread
     def new_state(self, bucket: int) -> Any: ...

@@ -89,7 +89,9 @@ class SpeechModel:
         """The flow of one segment, after each step: float32 [1, n, mel] in the backbone's scale, padded."""
         n = -(-plan.frames // _ROUND_TO) * _ROUND_TO
         tokens, cond, frames = backbone_inputs(self.config, plan, reference, n)
-        cfg = np.array([sampling.cfg_strength], np.float32)
+        cfg = (
+            np.array([sampling.cfg_strength], np.float32) if sampling.cfg_strength else None
+        )  # None: one pass is enough
         fixed = self._fix(tokens, cond, frames)
         start = sampler.noise(seed, segment_index, n, self.config.backbone.mel_dim)[None]
         times = sampler.time_grid(sampling.nfe, -1.0 if sampling.sway else None, sampling.epss)
@@ -123,9 +125,14 @@ class SpeechModel:
         graph, parameters = nnx.split(self.backbone)
 
         @jax.jit
-        def velocity(p: nnx.State, x: jax.Array, fixed: jax.Array, frames: jax.Array, t: jax.Array, cfg: jax.Array):  # type: ignore[no-untyped-def]
+        def velocity(
+            p: nnx.State, x: jax.Array, fixed: jax.Array, frames: jax.Array, t: jax.Array, cfg: jax.Array | None
+        ) -> jax.Array:
             backbone = nnx.merge(graph, p)
-            return sampler.guided_velocity(backbone, x, fixed, backbone.modulations(t), frames, cfg)
+            modulation = backbone.modulations(t)
+            if cfg is None:
+                return backbone.velocity(x, fixed[:, 0], modulation, frames)
+            return sampler.guided_velocity(backbone, x, fixed, modulation, frames, cfg)
 
         return lambda *inputs: velocity(parameters, *inputs)
 

@@ -53,7 +53,7 @@ class Prefilled:
 
     bucket: int
     conditional: jax.Array  # [n, d]
-    null: jax.Array  # [n, d]
+    null: jax.Array  # [n, d], zeros where no step is guided
     start: jax.Array  # [longest n, mel] noise
     frames: int
 
@@ -146,6 +146,9 @@ class Programs:
         self._vocoder_graph, vocoder = nnx.split(model.vocoder)
         self._vocoder = jax.device_put(vocoder, everywhere(mesh))
         self._compiled: dict[tuple[Any, ...], jax.stages.Compiled] = {}
+        self._dtype = model.backbone.proj_out.w[...].dtype
+        # The unguided step is a program more for each shape: worth it only to a model that recommends no guidance.
+        self._fewest_passes = 1 if model.config.sampling.cfg_strength == 0 else 2
         self._schedules = _ByteLimitedCache(cache_bytes // 2)
         self._nulls = _ByteLimitedCache(cache_bytes // 2)
 
@@ -191,19 +194,25 @@ class Programs:
 
         return self._schedules.get_or_make(times.tobytes(), make)
 
-    def prefill(self, plan: SegmentPlan, reference: Reference, *, seed: int, segment_index: int) -> Prefilled:
-        """Computes what no step of a segment changes. `seed` in 0 … 2³² − 1."""
+    def prefill(
+        self, plan: SegmentPlan, reference: Reference, *, seed: int, segment_index: int, guided: bool
+    ) -> Prefilled:
+        """Computes what no step of a segment changes. `seed` in 0 … 2³² − 1; `guided`: whether any step will be."""
         n = next(bucket for bucket in self.buckets if bucket >= plan.frames)
         config = self.model.config.backbone
         tokens, cond, frames = backbone_inputs(self.model.config, plan, reference, n)
 
         def make_null() -> tuple[jax.Array, int]:
-            null = self._compiled["fix", n](self._parameters, tokens, cond, frames, np.True_)
+            null = (
+                self._compiled["fix", n](self._parameters, tokens, cond, frames, np.True_)
+                if guided
+                else jax.device_put(np.zeros((n, config.dim), self._dtype), everywhere(self.mesh))
+            )
             return null, null.nbytes
 
         # The null pass sees neither words nor sound; of the text only its length, and that only where padding is masked.
         masked = config.text_mask_padding and config.conv_layers > 0
-        null_key = b"%d %d %d" % (n, plan.frames, len(plan.tokens) if masked else 0)
+        null_key = b"%d %d %d" % (n, plan.frames, len(plan.tokens) if masked else 0) if guided else b"%d" % n
         return Prefilled(
             bucket=n,
             conditional=self._compiled["fix", n](self._parameters, tokens, cond, frames, np.False_),
@@ -234,7 +243,9 @@ class Programs:
         )
 
     def step(self, bucket: int, state: State, rows: Sequence[Row]) -> State:
-        """Advances each row's slot by one Euler step. Donates `state`; returns at once.
+        """Advances each row's slot by one Euler step; in one pass where that was compiled and no row is guided.
+
+        Donates `state`; returns at once.
 
         Raises ValueError for no rows, more than the largest step size, or a slot twice.
         """
@@ -252,7 +263,8 @@ class Programs:
             dts[place], cfgs[place] = row.schedule.dts[row.index], row.cfg_strength
             indices[place], targets[place] = row.index, row.slot
             tables[place] = row.schedule.table
-        x, done = self._compiled["step", bucket, size](
+        passes = 2 if cfgs.any() else self._fewest_passes
+        x, done = self._compiled["step", bucket, size, passes](
             self._parameters, state.x, state.fixed, state.frames, targets, tuple(tables), indices, dts, cfgs
         )
         return State(x, state.fixed, state.frames, done)
@@ -301,7 +313,7 @@ class Programs:
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), self._parameters
         )
         vocoder = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), self._vocoder)
-        dtype = self.model.backbone.proj_out.w[...].dtype
+        dtype = self._dtype
 
         def shape(*sizes: int, of: Any = jnp.float32, on: Any = whole) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(sizes, of, sharding=on)
@@ -332,18 +344,19 @@ class Programs:
             )
             for size in self.step_sizes:
                 on = split if size == slots else whole
-                step = jax.jit(partial(self._step, size == slots), donate_argnums=(1,), out_shardings=(split, whole))
                 indices, reals = shape(size, of=jnp.int32, on=on), shape(size, on=on)
-                lowered["step", n, size] = step.lower(
-                    parameters, x, fixed, frames, indices, (table,) * size, indices, reals, reals
-                )
+                for passes in range(self._fewest_passes, 3):
+                    step = partial(self._step, size == slots, passes)
+                    lowered["step", n, size, passes] = jax.jit(
+                        step, donate_argnums=(1,), out_shardings=(split, whole)
+                    ).lower(parameters, x, fixed, frames, indices, (table,) * size, indices, reals, reals)
         # XLA compiles one program on one core and lets go of the interpreter meanwhile.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             self._compiled = dict(zip(lowered, pool.map(jax.stages.Lowered.compile, lowered.values()), strict=True))
 
     def step_text(self, bucket: int, size: int) -> str:
-        """The compiled step as XLA prints it, collectives and all."""
-        return str(self._compiled["step", bucket, size].as_text())
+        """The compiled guided step as XLA prints it, collectives and all."""
+        return str(self._compiled["step", bucket, size, 2].as_text())
 
     def _backbone(self, parameters: nnx.State) -> sampler.Backbone:
         backbone: sampler.Backbone = nnx.merge(self._graph, parameters)
@@ -393,6 +406,7 @@ class Programs:
     def _step(
         self,
         whole: bool,
+        passes: int,
         parameters: nnx.State,
         x: jax.Array,
         fixed: jax.Array,
@@ -406,9 +420,11 @@ class Programs:
         """`whole`: row i is slot i, and rows that rest have dt = 0; otherwise rows are gathered from their slots."""
         pick = (lambda a: a) if whole else (lambda a: a.at[slots].get(mode="clip"))
         modulation = jnp.stack([table[indices[i]] for i, table in enumerate(tables)])
-        here = pick(x)
-        velocity = sampler.guided_velocity(
-            self._backbone(parameters), here, pick(fixed), modulation, pick(frames), cfgs
+        backbone, here = self._backbone(parameters), pick(x)
+        velocity = (
+            sampler.guided_velocity(backbone, here, pick(fixed), modulation, pick(frames), cfgs)
+            if passes == 2
+            else backbone.velocity(here, pick(fixed)[:, 0], modulation, pick(frames))
         )
         there = here + dts[:, None, None] * velocity
         new = there if whole else x.at[slots].set(there, mode="drop")

@@ -147,7 +147,7 @@ class ToyPrograms:
     def schedule(self, nfe: int, sway: bool) -> Schedule:
         return Schedule(nfe, sway)
 
-    def prefill(self, plan: Plan, reference: Any, *, seed: int, segment_index: int) -> Prefilled:
+    def prefill(self, plan: Plan, reference: Any, *, seed: int, segment_index: int, guided: bool) -> Prefilled:
         self._maybe_fail(plan, "prefill")
         bucket = next(b for b in self.buckets if b >= plan.frames)
         return Prefilled(bucket, plan, seed, segment_index)

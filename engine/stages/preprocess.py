@@ -155,7 +155,11 @@ class Preprocess:
             plan=plan,
             schedule=self._programs.schedule(request.nfe, request.sway),
             prefilled=self._programs.prefill(
-                plan, utterance.reference, seed=request.seed, segment_index=script.segments
+                plan,
+                utterance.reference,
+                seed=request.seed,
+                segment_index=script.segments,
+                guided=request.cfg_strength != 0,
             ),
             gain=utterance.reference.gain,
             part=utterance.number,

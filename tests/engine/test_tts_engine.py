@@ -461,7 +461,8 @@ async def test_what_outlasts_the_grace_period_ends_with_an_error() -> None:
         ),
         min_size=1,
         max_size=12,
-    )
+        # More of them at once are a broken device, which the engine gives up on.
+    ).filter(lambda script: sum(kind == "fail-step" for kind, _ in script) <= 2)
 )
 def test_every_request_ends_exactly_once(script: list[tuple[str, str]]) -> None:
     """Whatever is submitted, cancelled, failed and finished, in whatever order."""

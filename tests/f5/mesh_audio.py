@@ -34,7 +34,7 @@ def speak(programs: Programs) -> list[np.ndarray]:
     schedule, state = programs.schedule(NFE, True), programs.new_state(BUCKET)
     plans = [programs.plan(text, reference, speed=1.0, seconds=None) for text in TEXTS]
     for slot, plan in enumerate(plans):
-        prefilled = programs.prefill(plan, reference, seed=slot, segment_index=0)
+        prefilled = programs.prefill(plan, reference, seed=slot, segment_index=0, guided=True)
         state = programs.insert(state, prefilled, 2 * slot)
     for index in range(NFE):
         state = programs.step(BUCKET, state, [Row(2 * slot, schedule, index, 2.0) for slot in range(len(plans))])

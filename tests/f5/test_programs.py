@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def alone(
     """One segment by itself, a row a step."""
     plan = programs.plan(text, reference, speed=1.0, seconds=None)
     schedule = programs.schedule(nfe, True)
-    prefilled = programs.prefill(plan, reference, seed=seed, segment_index=0)
+    prefilled = programs.prefill(plan, reference, seed=seed, segment_index=0, guided=cfg != 0)
     state = programs.insert(programs.new_state(prefilled.bucket), prefilled, slot)
     for index in range(nfe):
         state = programs.step(prefilled.bucket, state, [Row(slot, schedule, index, cfg)])
@@ -71,6 +71,30 @@ def test_equals_the_plain_model(
     assert relative_error(mel.frames, truth) < 1e-5
     count = plan.frames - plan.ref_frames
     assert relative_error(programs.vocode(mel, 0, count), tiny.decode(truth)) < 1e-4
+
+
+def test_a_model_that_needs_no_guidance_is_stepped_in_one_pass(tiny: SpeechModel, reference: Reference) -> None:
+    """Unguided rows take the short program, guided ones and their neighbours the other; both say what upstream would."""
+    unguided = replace(tiny, config=replace(tiny.config, sampling=Sampling(5, 0.0, sway=True)))
+    programs = build(unguided, buckets=(256,))
+    before = programs.compile_count
+    plan = programs.plan(TEXTS[0], reference, speed=1.0, seconds=None)
+    wanted = {0: 0.0, 1: 2.0, 2: 0.0}  # slot to guidance
+    state = programs.new_state(256)
+    for slot, cfg in wanted.items():
+        prefilled = programs.prefill(plan, reference, seed=slot, segment_index=0, guided=cfg != 0)
+        state = programs.insert(state, prefilled, slot)
+    schedule = programs.schedule(5, True)
+    for index in range(5):
+        state = programs.step(256, state, [Row(0, schedule, index, 0.0)])
+        state = programs.step(256, state, [Row(1, schedule, index, 2.0), Row(2, schedule, index, 0.0)])
+    assert programs.compile_count == before
+    for slot, cfg in wanted.items():
+        *_, x = unguided.flow(plan, reference, Sampling(5, cfg, sway=True), seed=slot)
+        truth = unguided.generated(x, plan)
+        assert relative_error(programs.take(state, slot, plan).frames, truth) < 1e-5
+    flops = [programs._compiled["step", 256, 1, passes].cost_analysis()["flops"] for passes in (1, 2)]
+    assert flops[1] > 1.9 * flops[0]
 
 
 def test_the_first_frame_of_speech_is_the_references_last(programs: Programs, reference: Reference) -> None:
@@ -107,7 +131,7 @@ def test_same_audio_whoever_else_is_speaking(programs: Programs, reference: Refe
         entering = turn // 2  # one more every second turn
         if turn % 2 == 0 and entering < len(wanted):
             seed = wanted[entering][3]
-            prefilled = shared.prefill(plans[entering], reference, seed=seed, segment_index=0)
+            prefilled = shared.prefill(plans[entering], reference, seed=seed, segment_index=0, guided=True)
             state = shared.insert(state, prefilled, (entering + 1) % 4)
             progress[entering] = 0
         rows = []
