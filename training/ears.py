@@ -21,7 +21,6 @@ from training.export import averaged
 
 _RATE = 16_000  # Hz, pocketsphinx's
 _ROUND_TO = 128  # frames; the ear's input is padded to a multiple of it, so that few programs compile
-_TIMBRE_WEIGHT = 5.0  # against the pitch's one; with it, real clips of eight voices are told apart
 
 
 class Recogniser:
@@ -121,15 +120,18 @@ def timbre(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class VoicePicker:
-    """Whose voice a clip is, by pitch and timbre, in units of how much sentences of one voice differ."""
+    """Whose voice a clip is, by pitch and timbre, in units of how sentences of one voice differ."""
 
     def __init__(self, templates: Mapping[str, Sequence[NDArray[np.float32]]], rate: int) -> None:
-        """`templates`: at least two clips of each voice, other sentences than those to be judged."""
+        """`templates`: a dozen clips or so of each voice, other sentences than those to be judged."""
         self._rate = rate
         described = {name: np.stack([self._describe(clip) for clip in clips]) for name, clips in templates.items()}
         self._means = {name: rows.mean(axis=0) for name, rows in described.items()}
-        variances = [rows.var(axis=0, ddof=1) for rows in described.values()]
-        self._deviation = np.sqrt(np.mean(variances, axis=0))
+        within = np.mean([np.cov(rows.T) for rows in described.values()], axis=0)
+        self._pitch_variance, timbre_covariance = within[0, 0], within[1:, 1:]
+        # So few clips do not fill a hundred dimensions: a sphere of the mean variance is added to what they vary in.
+        sphere = np.eye(len(timbre_covariance)) * np.trace(timbre_covariance) / len(timbre_covariance)
+        self._timbre_precision = np.linalg.inv(timbre_covariance + sphere)
 
     def _describe(self, clip: NDArray[np.float32]) -> NDArray[np.float64]:
         """The pitch's logarithm, then the timbre."""
@@ -137,11 +139,11 @@ class VoicePicker:
         return np.concatenate([[height], timbre(clip)]).astype(np.float64)
 
     def pick(self, clip: NDArray[np.float32]) -> str:
+        """The voice whose mean is nearest (Mahalanobis' distance)."""
         made = self._describe(clip)
 
         def distance(name: str) -> float:
-            squares = np.square((made - self._means[name]) / self._deviation)
-            # Neighbouring bands say much the same: a hundred of them count as a few.
-            return float(squares[0] + _TIMBRE_WEIGHT * squares[1:].mean())
+            away = made - self._means[name]
+            return float(away[0] ** 2 / self._pitch_variance + away[1:] @ self._timbre_precision @ away[1:])
 
         return min(self._means, key=distance)

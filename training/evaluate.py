@@ -56,6 +56,12 @@ TEMPLATE_TEXTS = (
     "The judge asked each witness the same question.",
     "Fresh bread and a little cheese will do for lunch.",
     "He never found out who had sent the flowers.",
+    "Good evening.",
+    "Where did you leave it?",
+    "Tell my sister that I am late.",
+    "Six green apples lay in the grass behind the house.",
+    "You should have asked me first.",
+    "Our old school is now a museum of toys and games.",
 )
 STEPS = (4, 6, 7, 10, 16, 32)
 STEPS_SENTENCES = 33  # of the step table, which makes every sentence a dozen times
