@@ -1,8 +1,9 @@
 """One guided Euler step against the official PyTorch code: same weights, same inputs, float32, alternating runs.
 
 `make parity` makes the environment; then `.venv-parity/bin/python -m benchmarks.step --model F5TTS_v1_Base`.
-Results are compared before they are timed. Rows: ours, PyTorch float32, PyTorch bfloat16, torch.compile (with --compile).
-The share is of the machine's own rate for 2048 × 2048 float32 products in JAX, measured in the same run.
+Results are compared before they are timed. Rows: ours, PyTorch float32, torch.compile (with --compile; needs a C++
+compiler), PyTorch bfloat16 (not with --no-bfloat16: it takes long where the processor has no bfloat16). The share is of
+the machine's own rate for 2048 × 2048 float32 products in JAX, measured in the same run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from flax import nnx
 
+from benchmarks.arithmetic import matmul_rate, step_flops
 from benchmarks.report import environment, print_last_line
 from f5 import sampler
 from f5.config import CONFIGS, BackboneConfig
@@ -31,31 +33,7 @@ SEED = 1
 TOLERANCE = 1e-4
 
 
-def step_flops(config: BackboneConfig, frames: int) -> float:
-    """Multiplications and additions of one guided step, the two passes together; what no step changes left out."""
-    inner = config.heads * config.dim_head
-    products = config.depth * (4 * config.dim * inner + 2 * config.dim * config.ff_mult * config.dim)
-    positions = 2 * 31 * config.dim * (config.dim // 16)
-    ends = 2 * config.mel_dim * config.dim
-    attention = config.depth * 2 * inner * frames
-    return 2 * 2 * frames * (products + positions + ends + attention)
-
-
-def matmul_rate() -> float:
-    """FLOP/s of large float32 products, the best of several."""
-    size = 2048
-    a = jax.random.normal(jax.random.key(0), (size, size))
-    product = jax.jit(lambda x: x @ x)
-    product(a).block_until_ready()
-    times = []
-    for _ in range(8):
-        start = time.perf_counter()
-        product(a).block_until_ready()
-        times.append(time.perf_counter() - start)
-    return 2 * size**3 / min(times)
-
-
-def build(config: BackboneConfig, frames: int, compiled: bool) -> dict[str, Callable[[], np.ndarray]]:
+def build(config: BackboneConfig, frames: int, compiled: bool, bfloat16: bool) -> dict[str, Callable[[], np.ndarray]]:
     """One call a row of the table; each returns the velocity of the same guided step."""
     rng = np.random.default_rng(SEED)
     theirs, shapes = official.build(config, SEED)
@@ -93,8 +71,9 @@ def build(config: BackboneConfig, frames: int, compiled: bool) -> dict[str, Call
     }
     if compiled:
         rows["PyTorch float32, torch.compile"] = torch_row(torch.compile(theirs.transformer), torch.float32)
-    half, _ = official.build(config, SEED)
-    rows["PyTorch bfloat16"] = torch_row(half.transformer.to(torch.bfloat16), torch.bfloat16)
+    if bfloat16:
+        half, _ = official.build(config, SEED)
+        rows["PyTorch bfloat16"] = torch_row(half.transformer.to(torch.bfloat16), torch.bfloat16)
     return rows
 
 
@@ -105,6 +84,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="timed runs of each row, alternating")
     parser.add_argument("--depth", type=int, help="layers, to look at a part of a large model")
     parser.add_argument("--compile", action="store_true", help="a torch.compile row too")
+    parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True, help="a bfloat16 row too")
     options = parser.parse_args()
     config = CONFIGS[options.model].backbone
     if options.depth:
@@ -117,7 +97,7 @@ def main() -> int:
     print(f"{'frames':>6}  {'':32} {'ms':>9} {'ours is':>9} {'share':>7} {'error':>9}")
     results = []
     for frames in options.frames:
-        rows = build(config, frames, options.compile)
+        rows = build(config, frames, options.compile, options.bfloat16)
         truth = rows["PyTorch float32"]()
         errors = {name: float(np.linalg.norm(run() - truth) / np.linalg.norm(truth)) for name, run in rows.items()}
         if errors["JAX float32"] > TOLERANCE:
@@ -134,7 +114,16 @@ def main() -> int:
             median = statistics.median(seconds)
             share = step_flops(config, frames) / median / rate
             print(f"{frames:6}  {name:32} {median * 1e3:9.1f} {median / ours:8.2f}× {share:6.0%} {errors[name]:9.1e}")
-            results.append({"frames": frames, "row": name, "ms": median * 1e3, "error": errors[name], "share": share})
+            results.append(
+                {
+                    "frames": frames,
+                    "row": name,
+                    "ms": median * 1e3,
+                    "all": seconds,
+                    "error": errors[name],
+                    "share": share,
+                }
+            )
     print_last_line(
         "step", environment("jax", "torch", "f5-tts"), {"model": options.model, "rate": rate, "rows": results}
     )
