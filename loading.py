@@ -11,9 +11,8 @@ from settings import Settings
 
 log = logging.getLogger("f5.server")
 
-# Frames, reference included. A voice that streams is as quick as its first segment's bucket is short; the longest
-# holds the 22 s that the released models speak in one go.
-BUCKETS = (384, 512, 768, 1152, 2112)
+# Frames, reference included. A voice that streams is as quick as its first segment's bucket is short.
+BUCKETS = (320, 448, 640, 960, 1408, 2112)
 
 
 def load_programs(settings: Settings) -> Programs:
@@ -31,7 +30,8 @@ def load_programs(settings: Settings) -> Programs:
     if settings.compilation_cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(settings.compilation_cache.expanduser()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    buckets = settings.buckets or BUCKETS
+    longest = model_config(settings.model, settings.config).longest
+    buckets = settings.buckets or tuple(bucket for bucket in BUCKETS if bucket <= longest)
     started = time.monotonic()
     model = load_model(
         settings.model,

@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     # how long
     chunk_size: float = Field(default=0.25, ge=0.01, le=60, description="seconds of audio in an event of a stream")
     first_segment: float = Field(
-        default=2.0, ge=0.3, le=30, description="seconds of speech in a stream's first segment"
+        default=1.0, ge=0.3, le=30, description="seconds of speech in a stream's first segment"
     )
     timeout_s: float = Field(
         default=300.0, gt=0, le=86400, description="seconds a request may take; requests may ask for less"

@@ -16,10 +16,10 @@ class EngineOptions:
     queue_limit: int = 64
     max_text_chars: int = 10_000
     max_timeout_s: float = 600.0
-    first_segment_s: float = 2.0
+    first_segment_s: float = 1.0
     chunk_s: float = 0.25
     send_buffer_s: float = 120.0
     stall_timeout_s: float = 30.0
     reference_cache_bytes: int = 64 * 2**20
     frame_budget: int | None = None
-    patience: int = 16
+    patience: int = 256

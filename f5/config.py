@@ -85,6 +85,7 @@ class ModelConfig:
     mel_offset: float = 0.0
     mel_scale: float = 1.0
     sampling: Sampling = Sampling()
+    longest: int = 2112  # frames of reference and speech that it is worth speaking in one go: 22 s
 
 
 _F5_BASE = BackboneConfig(
@@ -139,6 +140,7 @@ CONFIGS: dict[str, ModelConfig] = {
             mel_offset=1.0,
             mel_scale=1 / 2.2,
             sampling=Sampling(nfe=4, cfg_strength=2.0, sway=True),
+            longest=1408,  # trained on 960; a reference of 12 s leaves three seconds to speak
         ),
     )
 }

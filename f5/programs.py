@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -225,7 +225,14 @@ class Programs:
 
     def new_state(self, bucket: int) -> State:
         """Empty slots for one bucket."""
-        return State(*self._compiled["new", bucket]())
+        config, split = self.model.config.backbone, over_slots(self.mesh)
+        return State(
+            x=jax.device_put(np.zeros((self.slots, bucket, config.mel_dim), np.float32), split),
+            fixed=jax.device_put(np.zeros((self.slots, 2, bucket, config.dim), self._dtype), split),
+            # Attention over no key at all would be NaN.
+            frames=jax.device_put(np.ones(self.slots, np.int32), split),
+            done=jax.device_put(np.float32(0), everywhere(self.mesh)),
+        )
 
     def insert(self, state: State, prefilled: Prefilled, slot: int) -> State:
         """Puts a segment into a slot, at the noise its flow starts from. Donates `state`; `prefilled` stays."""
@@ -306,6 +313,13 @@ class Programs:
 
     def warm_up(self) -> None:
         """Compiles every program; nothing compiles afterwards."""
+        # XLA compiles one program on one core and lets go of the interpreter, which meanwhile traces the next ones.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            compiling = {key: pool.submit(lowered.compile) for key, lowered in self._lowered()}
+        self._compiled = {key: compiled.result() for key, compiled in compiling.items()}
+
+    def _lowered(self) -> Iterator[tuple[tuple[Any, ...], jax.stages.Lowered]]:
+        """Every program's key and its trace."""
         config = self.model.config.backbone
         mel, d, slots = config.mel_dim, config.dim, self.slots
         whole, split = everywhere(self.mesh), over_slots(self.mesh)
@@ -324,35 +338,30 @@ class Programs:
         table = shape(*table.shape, of=table.dtype)
         state = (split, split, split, whole)
 
-        lowered: dict[tuple[Any, ...], jax.stages.Lowered] = {
-            ("modulations",): jax.jit(self._modulations, out_shardings=whole).lower(parameters, shape(self.max_steps)),
-            ("vocode",): jax.jit(self._vocode, out_shardings=whole).lower(
-                vocoder, shape(1, self._window_frames, mel), integer, integer
-            ),
-            ("noise",): jax.jit(self._noise, out_shardings=whole).lower(unsigned, unsigned),
-        }
+        yield ("modulations",), jax.jit(self._modulations, out_shardings=whole).lower(parameters, shape(self.max_steps))
+        window = shape(1, self._window_frames, mel)
+        yield ("vocode",), jax.jit(self._vocode, out_shardings=whole).lower(vocoder, window, integer, integer)
+        yield ("noise",), jax.jit(self._noise, out_shardings=whole).lower(unsigned, unsigned)
         for n in self.buckets:
             x, fixed = shape(slots, n, mel, on=split), shape(slots, 2, n, d, of=dtype, on=split)
             frames, row = shape(slots, of=jnp.int32, on=split), shape(n, d, of=dtype)
-            lowered["new", n] = jax.jit(partial(self._new, n, dtype), out_shardings=state).lower()
-            lowered["insert", n] = jax.jit(self._insert, donate_argnums=(0, 1, 2), out_shardings=state).lower(
-                x, fixed, frames, integer, row, row, integer, noise
-            )
-            lowered["take", n] = jax.jit(self._take, out_shardings=whole).lower(x, integer)
-            lowered["fix", n] = jax.jit(self._fix, out_shardings=whole).lower(
-                parameters, shape(1, n, of=jnp.int32), shape(1, n, mel), shape(1, of=jnp.int32), flag
-            )
+            insert = jax.jit(self._insert, donate_argnums=(0, 1, 2), out_shardings=state)
+            yield ("insert", n), insert.lower(x, fixed, frames, integer, row, row, integer, noise)
+            yield ("take", n), jax.jit(self._take, out_shardings=whole).lower(x, integer)
+            text, cond, length = shape(1, n, of=jnp.int32), shape(1, n, mel), shape(1, of=jnp.int32)
+            fix = jax.jit(self._fix, out_shardings=whole)
+            yield ("fix", n), fix.lower(parameters, text, cond, length, flag)
             for size in self.step_sizes:
                 on = split if size == slots else whole
                 indices, reals = shape(size, of=jnp.int32, on=on), shape(size, on=on)
                 for passes in range(self._fewest_passes, 3):
-                    step = partial(self._step, size == slots, passes)
-                    lowered["step", n, size, passes] = jax.jit(
-                        step, donate_argnums=(1,), out_shardings=(split, whole)
-                    ).lower(parameters, x, fixed, frames, indices, (table,) * size, indices, reals, reals)
-        # XLA compiles one program on one core and lets go of the interpreter meanwhile.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            self._compiled = dict(zip(lowered, pool.map(jax.stages.Lowered.compile, lowered.values()), strict=True))
+                    function = partial(self._step, size == slots, passes)
+                    step = jax.jit(function, donate_argnums=(1,), out_shardings=(split, whole))
+                    tables = (table,) * size
+                    yield (
+                        ("step", n, size, passes),
+                        step.lower(parameters, x, fixed, frames, indices, tables, indices, reals, reals),
+                    )
 
     def step_text(self, bucket: int, size: int) -> str:
         """The compiled guided step as XLA prints it, collectives and all."""
@@ -374,15 +383,6 @@ class Programs:
 
     def _noise(self, seed: jax.Array, segment_index: jax.Array) -> jax.Array:
         return sampler.noise(seed, segment_index, self.buckets[-1], self.model.config.backbone.mel_dim)
-
-    def _new(self, n: int, dtype: Any) -> tuple[jax.Array, ...]:
-        config = self.model.config.backbone
-        return (
-            jnp.zeros((self.slots, n, config.mel_dim), jnp.float32),
-            jnp.zeros((self.slots, 2, n, config.dim), dtype),
-            jnp.ones((self.slots,), jnp.int32),  # attention over no key at all would be NaN
-            jnp.zeros((), jnp.float32),
-        )
 
     def _insert(
         self,

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from engine.options import EngineOptions
 from engine.scheduler import Batch, Key, Scheduler
 
 BUCKETS = (64, 128, 256)
@@ -137,6 +138,18 @@ def test_a_first_segment_overtakes_later_ones_at_the_next_step() -> None:
         run(machine)
     machine.add(Key(9), bucket=64, steps=2, urgent=True)
     assert run(machine) == [9]
+
+
+def test_patience_outlasts_a_full_house() -> None:
+    """Where a turn advances one row, later segments wait long for each step. At a patience of 16 turns all of them ran
+    out of it, and a first segment had to wait for a step of everybody else before each of its own."""
+    machine = Scheduler(buckets=BUCKETS, slots=8, step_sizes=(1,), frame_budget=64, patience=EngineOptions().patience)
+    for key in range(18):  # six for each bucket: all slots that later segments may hold
+        machine.add(Key(key), bucket=BUCKETS[key % 3], steps=10, urgent=False)
+    for _ in range(100):
+        run(machine)
+    machine.add(Key(99), bucket=64, steps=4, urgent=True)
+    assert [run(machine) for _ in range(4)] == [[99]] * 4
 
 
 def test_first_segments_find_a_slot_although_later_ones_wait_for_slots() -> None:

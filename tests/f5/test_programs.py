@@ -93,7 +93,8 @@ def test_a_model_that_needs_no_guidance_is_stepped_in_one_pass(tiny: SpeechModel
         *_, x = unguided.flow(plan, reference, Sampling(5, cfg, sway=True), seed=slot)
         truth = unguided.generated(x, plan)
         assert relative_error(programs.take(state, slot, plan).frames, truth) < 1e-5
-    flops = [programs._compiled["step", 256, 1, passes].cost_analysis()["flops"] for passes in (1, 2)]
+    costs = (programs._compiled["step", 256, 1, passes].cost_analysis() for passes in (1, 2))
+    flops = [cost["flops"] for cost in costs if cost]
     assert flops[1] > 1.9 * flops[0]
 
 
