@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,9 @@ TEMPLATE_TEXTS = (
     "You should have asked me first.",
     "Our old school is now a museum of toys and games.",
 )
-STEPS = (4, 6, 7, 10, 16, 32)
+STEPS, GUIDANCE = (4, 6, 7, 10, 16, 32), (0.0, 2.0)
 STEPS_SENTENCES = 33  # of the step table, which makes every sentence a dozen times
+SPEED_SENTENCES = 6
 VOCODER_SENTENCES = 33
 CLONING_TRIALS = 13  # a voice; eight voices
 ODD_SENTENCES = 10
@@ -109,6 +111,16 @@ class Bench:
             )
         return row
 
+    @cached_property
+    def clips(self) -> dict[str, Samples]:
+        """The sentences as ours speaks them at its recommended settings."""
+        return {text: self.ours(text) for text in self.sentences}
+
+    @cached_property
+    def teachers_clips(self) -> dict[str, Samples]:
+        """The sentences as the teacher speaks our phonemes, in the same voice."""
+        return {text: self.spoken(text, self.voice) for text in self.sentences}
+
     def ours(self, text: str, reference: Reference | None = None, sampling: Sampling | None = None) -> Samples:
         return self.model.speak(text, reference or self.reference, sampling=sampling, seed=1)
 
@@ -152,49 +164,49 @@ def words(bench: Bench) -> Table:
 
     Its own reading has phonemes of its own, so its phoneme errors hold what the two front ends do not agree on.
     """
-    ours = {text: bench.ours(text) for text in bench.sentences}
+    read = {text: bench.teacher.read(text, bench.voice) for text in bench.sentences}
     return {
-        "espeak-ng reads the text": bench.hear(
-            {text: bench.teacher.read(text, bench.voice) for text in bench.sentences}
-        ),
-        "espeak-ng speaks our phonemes": bench.hear(
-            {text: bench.spoken(text, bench.voice) for text in bench.sentences}
-        ),
-        f"this voice, {_described(bench.sampling)}": bench.hear(ours),
+        "espeak-ng reads the text": bench.hear(read),
+        "espeak-ng speaks our phonemes": bench.hear(bench.teachers_clips),
+        f"this voice, {_described(bench.sampling)}": bench.hear(bench.clips),
     }
 
 
 def audio(bench: Bench) -> Table:
-    """Speed, and whether it clips or has an offset, at the recommended settings."""
-    clips = [bench.ours(text) for text in bench.sentences]  # compiles
-    began = time.perf_counter()
-    seconds = sum(len(bench.ours(text)) for text in bench.sentences) / SAMPLE_RATE
-    took = time.perf_counter() - began
+    """Whether the samples clip, have an offset or jump, over all sentences, beside the teacher's."""
     return {
-        _described(bench.sampling): {
+        name: {
             "sentences": len(clips),
-            "real-time factor": took / seconds,
-            "highest peak": max(float(np.abs(clip).max()) for clip in clips),
-            "largest mean": max(abs(float(clip.mean())) for clip in clips),
-            "largest jump": max(float(np.abs(np.diff(clip)).max()) for clip in clips),
+            "highest peak": max(float(np.abs(clip).max()) for clip in clips.values()),
+            "largest mean": max(abs(float(clip.mean())) for clip in clips.values()),
+            "largest jump": max(float(np.abs(np.diff(clip)).max()) for clip in clips.values()),
         }
+        for name, clips in (("espeak-ng", bench.teachers_clips), ("this voice", bench.clips))
     }
 
 
-def steps(bench: Bench) -> Table:
-    """Errors and real-time factor by steps and guidance."""
+def speed(bench: Bench) -> Table:
+    """Real-time factor by steps and guidance, and at the recommended settings, on a machine that does nothing else."""
+    sentences = _every(bench.sentences, SPEED_SENTENCES)
+    grid = [replace(bench.sampling, nfe=nfe, cfg_strength=guidance) for guidance in GUIDANCE for nfe in STEPS]
     table: Table = {}
+    for sampling in dict.fromkeys([bench.sampling, *grid]):
+        for text in sentences:
+            bench.ours(text, sampling=replace(sampling, nfe=1))  # compiles
+        began = time.perf_counter()
+        seconds = sum(len(bench.ours(text, sampling=sampling)) for text in sentences) / SAMPLE_RATE
+        table[_described(sampling)] = {"real-time factor": (time.perf_counter() - began) / seconds}
+    return table
+
+
+def steps(bench: Bench) -> Table:
+    """Errors by steps and guidance."""
     sentences = _every(bench.sentences, STEPS_SENTENCES)
-    for guidance in (0.0, 2.0):
+    table: Table = {}
+    for guidance in GUIDANCE:
         for nfe in STEPS:
             sampling = replace(bench.sampling, nfe=nfe, cfg_strength=guidance)
-            for text in sentences:
-                bench.ours(text, sampling=replace(sampling, nfe=1))  # compiles
-            began = time.perf_counter()
-            clips = {text: bench.ours(text, sampling=sampling) for text in sentences}
-            took = time.perf_counter() - began
-            seconds = sum(map(len, clips.values())) / SAMPLE_RATE
-            table[_described(sampling)] = bench.hear(clips) | {"real-time factor": took / seconds}
+            table[_described(sampling)] = bench.hear({text: bench.ours(text, sampling=sampling) for text in sentences})
     return table
 
 
@@ -324,6 +336,7 @@ def human(bench: Bench) -> Table:
 PARTS: dict[str, Callable[[Bench], Table]] = {
     "words": words,
     "audio": audio,
+    "speed": speed,
     "steps": steps,
     "cloning": cloning,
     "vocoder": vocoder,
