@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from f5.audio import mel
 from f5.config import MelConfig
+from f5.phonemes import BOUNDARY, PAUSES
 from training.corpus import MEL, level
-from training.ear_model import FRAMES_A_STEP, EarModel, collapse
+from training.ear_model import FRAMES_A_STEP, EarModel, collapse, sounds
 from training.export import averaged
 
 _RATE = 16_000  # Hz, pocketsphinx's
@@ -81,6 +82,18 @@ def error_rates(pairs: Sequence[tuple[list[str], list[str]]]) -> tuple[float, fl
     """Word and character error rate over (said, heard) pairs, all sentences pooled."""
     texts = [(" ".join(said), " ".join(heard)) for said, heard in pairs]
     return error_rate(pairs), error_rate(texts)
+
+
+def edge_words(symbols: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The sounds of the first word and of the last in what `f5.phonemes.phonemes` gives. Raises IndexError for none."""
+    words: list[list[str]] = [[]]
+    for symbol in symbols:
+        if symbol == BOUNDARY or symbol in PAUSES:
+            words.append([])
+        else:
+            words[-1].append(symbol)
+    spoken = [sounds(word) for word in words if word]
+    return spoken[0], spoken[-1]
 
 
 def begins_with(heard: Sequence[str], word: Sequence[str]) -> bool:

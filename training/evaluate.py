@@ -26,7 +26,7 @@ from f5.config import Sampling
 from f5.frontend import Reference
 from f5.loading import EMBEDDED, load_model
 from f5.model import SpeechModel
-from f5.phonemes import BOUNDARY, PAUSES, phonemes
+from f5.phonemes import phonemes
 from training.corpus import MEL, NAMED_VOICES, UNSEEN_VARIANTS, level
 from training.ear_model import sounds
 from training.ears import (
@@ -34,6 +34,7 @@ from training.ears import (
     Recogniser,
     VoicePicker,
     begins_with,
+    edge_words,
     error_rate,
     error_rates,
     pitch,
@@ -103,7 +104,7 @@ class Bench:
         if self.ear is not None:
             said = {text: phonemes(text) for text in clips}
             heard = {text: self.ear.sounds(clip) for text, clip in clips.items()}
-            edges = {text: _edge_words(symbols) for text, symbols in said.items()}
+            edges = {text: edge_words(symbols) for text, symbols in said.items()}
             row["phoneme errors"] = error_rate([(sounds(said[text]), heard[text]) for text in clips])
             row["first word, 2nd ear"] = np.mean([begins_with(heard[text], edges[text][0]) for text in clips])
             row["last word, 2nd ear"] = np.mean(
@@ -140,18 +141,6 @@ class Bench:
 def _every(sentences: list[str], count: int) -> list[str]:
     """`count` of them, spread evenly; all where there are no more."""
     return sentences[:: max(1, len(sentences) // count)][:count]
-
-
-def _edge_words(symbols: list[str]) -> tuple[list[str], list[str]]:
-    """The sounds of the first word and of the last."""
-    words: list[list[str]] = [[]]
-    for symbol in symbols:
-        if symbol == BOUNDARY or symbol in PAUSES:
-            words.append([])
-        else:
-            words[-1].append(symbol)
-    spoken = [sounds(word) for word in words if word]
-    return spoken[0], spoken[-1]
 
 
 def _described(sampling: Sampling) -> str:

@@ -13,7 +13,7 @@ from flax import nnx
 from f5.phonemes import BOUNDARY, SYMBOLS, phonemes
 from training.corpus import NAMED_VOICES, UNSEEN_VARIANTS
 from training.ear_model import BLANK, FRAMES_A_STEP, SOUNDS, EarModel, classes, collapse, sounds
-from training.ears import VoicePicker, begins_with, error_rate
+from training.ears import VoicePicker, begins_with, edge_words, error_rate
 from training.train_ear import VARIANTS, loss_of
 
 
@@ -63,6 +63,11 @@ def test_phoneme_error_rate_pools_all_sentences() -> None:
 )
 def test_a_first_word_is_kept(heard: str, kept: bool) -> None:
     assert begins_with(list(heard), list("kæt")) == kept
+
+
+def test_first_and_last_word() -> None:
+    assert edge_words(phonemes("Look, a cat!")) == (["l", "ʊ", "k"], ["k", "æ", "t"])
+    assert edge_words(phonemes("Yes.")) == (["j", "ɛ", "s"], ["j", "ɛ", "s"])
 
 
 def test_padding_changes_nothing() -> None:
