@@ -30,10 +30,10 @@ Model = TypeVar("Model", bound=nnx.Module)
 
 EMBEDDED = Path("voices/embedded")
 CLIPS: dict[str, tuple[str, str]] = {
-    "ada": ("Ada", "The morning light came softly through the window."),
-    "ben": ("Ben", "We walked along the beach for almost an hour."),
-    "cleo": ("Cleo", "She put the letter under an old blue book."),
-    "dan": ("Dan", "Every good story begins with a question."),
+    "ada": ("Ada", "Soft light fell on the water."),
+    "ben": ("Ben", "We walked along the beach today."),
+    "cleo": ("Cleo", "She found an old blue book."),
+    "dan": ("Dan", "Every story has a question."),
 }
 """Voice id → its name and what is said in its reference clip. Short, since every step of the flow passes over it too."""
 DEFAULT = "ada"

@@ -34,7 +34,7 @@ def test_there_are_four_voices_and_the_default_is_one() -> None:
 def test_a_clip_is_clean_and_lasts_as_long_as_its_text(voice: dict[str, str]) -> None:
     samples, rate = soundfile.read(EMBEDDED / voice["audio"], dtype="float32")
     assert rate == 24_000
-    assert 2 <= len(samples) / rate <= 5
+    assert 1.5 <= len(samples) / rate <= 5
     assert np.abs(samples).max() < 1
     assert abs(float(samples.mean())) < 3e-3
     rate_found, scale = LengthModel.load(EMBEDDED / "lengths.safetensors").fit_rate(
