@@ -92,13 +92,13 @@ class Step:
         heads = jax.random.normal(jax.random.key(1), (rows, n, config.heads, config.dim_head), both.dtype)
 
         @jax.jit
-        def all_attention(q: jax.Array) -> jax.Array:
-            return lax.scan(lambda q, _: (attention(q, heads, heads, lengths), None), q, length=config.depth)[0]
+        def all_attention(q: jax.Array, kv: jax.Array) -> jax.Array:
+            return lax.scan(lambda q, _: (attention(q, kv, kv, lengths), None), q, length=config.depth)[0]
 
         positions = jax.jit(lambda p, x: nnx.merge(self.graph, p).input.position(x, valid))
         return {
             "step": seconds_a_call(lambda x: step(self.parameters, x, self.fixed), self.x, chain, repeats),
-            "attention": seconds_a_call(all_attention, heads, chain, repeats),
+            "attention": seconds_a_call(lambda q: all_attention(q, heads), heads, chain, repeats),
             "positions": seconds_a_call(lambda x: positions(self.parameters, x), both, chain, repeats),
         }
 

@@ -15,15 +15,21 @@ ROOT = Path(__file__).parent.parent
 
 def environment(*packages: str) -> dict[str, Any]:
     """Commit, day, processor and the versions of `packages`."""
-    git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
     return {
-        "commit": commit.stdout.strip() + ("+changes" if changed.stdout.strip() else ""),
+        "commit": _commit(),
         "date": datetime.date.today().isoformat(),
         "processor": _processor(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
+
+
+def _commit() -> str:
+    if not (ROOT / ".git").exists():  # a copy of the files, as on a machine that is lent
+        return "unknown"
+    git = ["git", "-C", str(ROOT)]
+    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
+    return commit.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
 
 
 def _processor() -> str:
