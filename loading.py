@@ -12,7 +12,7 @@ from settings import Settings
 log = logging.getLogger("f5.server")
 
 # Frames, reference included. A voice that streams is as quick as its first segment's bucket is short.
-BUCKETS = (320, 448, 640, 960, 1408, 2112)
+BUCKETS = (384, 608, 960, 1408, 2112)
 
 
 def load_programs(settings: Settings) -> Programs:

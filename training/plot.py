@@ -1,4 +1,4 @@
-"""Pictures for the model card: `python -m training.plot --flow RUN --vocoder RUN`.
+"""Pictures for the model card: `python -m training.plot --flow RUN --distilled RUN --vocoder RUN`.
 
 Learning curves, and what the voice makes of a held-out sentence beside what the teacher does.
 """
@@ -58,11 +58,13 @@ def spectrograms(sentence: str, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flow", type=Path, required=True)
+    parser.add_argument("--distilled", type=Path, required=True)
     parser.add_argument("--vocoder", type=Path, required=True)
     parser.add_argument("--sentence", default="The water in the lake was clear and very cold.")
     parser.add_argument("--folder", type=Path, default=EMBEDDED)
     arguments = parser.parse_args()
-    curves({"flow": arguments.flow, "vocoder": arguments.vocoder}, arguments.folder / "learning_curves.png")
+    runs = {"flow": arguments.flow, "guidance distilled": arguments.distilled, "vocoder": arguments.vocoder}
+    curves(runs, arguments.folder / "learning_curves.png")
     spectrograms(arguments.sentence, arguments.folder / "spectrogram.png")
 
 
