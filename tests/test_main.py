@@ -103,7 +103,7 @@ def test_the_stream_is_one_valid_file_with_the_samples_of_the_whole_clip(server:
         nfe=6,
         cfg=2.0,
         sway=False,
-        first_seconds=2.0,
+        first_seconds=1.0,
         ref_frames=140,
     )
     np.testing.assert_allclose(samples(wav), by_hand, atol=1e-4)

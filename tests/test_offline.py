@@ -68,7 +68,7 @@ def test_every_line_gets_a_file_or_an_error(folder: Path) -> None:
 
 
 def test_a_second_run_does_only_what_is_missing(folder: Path) -> None:
-    lines = [json.dumps({"id": f"c{i}", "gen_text": f"Sentence {i} of all.", "seed": 1}) for i in range(4)]
+    lines = [json.dumps({"id": f"c{i}", "gen_text": f"Line {i}.", "seed": 1}) for i in range(4)]
     run(folder, lines[:2])
     with (folder / "out" / offline.RESULTS).open("a") as file:
         file.write('{"id": "c2", "status": "o')  # a crash in the middle of a record
@@ -77,7 +77,7 @@ def test_a_second_run_does_only_what_is_missing(folder: Path) -> None:
     assert code == 0
     spoken = sum(len(slots) for _, slots in toy.steps) // 4
     assert spoken == 3, "the first line was made again, or another was not"
-    _, _, toy = run(folder, [lines[0].replace("Sentence", "Other"), *lines[1:]])
+    _, _, toy = run(folder, [lines[0].replace("Line", "Word"), *lines[1:]])
     assert sum(len(slots) for _, slots in toy.steps) // 4 == 1, "a changed line must be made again, and only that"
 
 
