@@ -59,9 +59,9 @@ class Server:
                 return float(line.rpartition(" ")[2])
         raise KeyError(name)
 
-    def slots_in_use(self) -> int:
-        health = httpx.get(f"{self.url}/v1/health").json()
-        return sum(bucket["in_use"] for bucket in health["engine"]["slots"].values())
+    def active(self) -> int:
+        """Requests that are being worked on; one may hold several slots."""
+        return int(httpx.get(f"{self.url}/v1/health").json()["engine"]["queues"]["active"]["depth"])
 
 
 @contextmanager

@@ -266,7 +266,7 @@ def test_thirty_two_clients_of_which_one_in_four_goes_away(server: Server) -> No
     with ThreadPoolExecutor(32) as pool:
         outcomes = list(pool.map(client, range(32)))
     assert outcomes.count("whole") == 24
-    until(lambda: server.slots_in_use() == 0)
+    until(lambda: server.active() == 0)
     assert httpx.get(f"{server.url}/v1/health").json()["engine"]["queues"]["active"]["depth"] == 0
     assert server.metric("f5_compiles_after_ready_total") == 0
 
@@ -282,7 +282,7 @@ def test_a_client_that_goes_away_frees_its_slots(server: Server, path: str) -> N
         for _ in response.iter_bytes():
             break
     until(lambda: server.metric('f5_requests_total{outcome="cancelled"}') == cancelled + 1, 2)
-    until(lambda: server.slots_in_use() == 0, 2)
+    until(lambda: server.active() == 0, 2)
 
 
 def test_a_client_that_stops_reading_is_dropped_and_hurts_nobody(server: Server) -> None:
@@ -294,7 +294,7 @@ def test_a_client_that_stops_reading_is_dropped_and_hurts_nobody(server: Server)
         lazy.connect((host, int(port)))
         head = "POST /v1/generate/stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         lazy.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        until(lambda: server.slots_in_use() > 0 or "200" in server.log.splitlines()[-1], 5)
+        until(lambda: server.active() > 0 or "200" in server.log.splitlines()[-1], 5)
         assert post(server, gen_text="Hello you.").status_code == 200
 
         def ended() -> bool:
@@ -305,7 +305,7 @@ def test_a_client_that_stops_reading_is_dropped_and_hurts_nobody(server: Server)
         until(
             lambda: ended() or httpx.get(f"{server.url}/v1/health").json()["engine"]["queues"]["active"]["depth"] == 0
         )
-    until(lambda: server.slots_in_use() == 0)
+    until(lambda: server.active() == 0)
 
 
 def test_livez_answers_while_eight_streams_are_made(server: Server) -> None:
@@ -370,7 +370,7 @@ def test_a_client_that_goes_away_while_it_waits_leaves_the_queue() -> None:
     flags = ("--max-concurrent-requests", "1", "--queue-limit", "1")
     with running(*flags, toy={"step_s": 0.02}) as server, ThreadPoolExecutor(1) as pool:
         first = pool.submit(stream, server, gen_text=TEXT * 4)
-        until(lambda: server.slots_in_use() > 0)
+        until(lambda: server.active() > 0)
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{server.url}/v1/generate", json={"gen_text": TEXT}, timeout=0.3)
         until(lambda: server.metric('f5_requests_total{outcome="cancelled"}') == 1, 2)
@@ -383,7 +383,7 @@ def test_a_stage_that_dies_fails_what_is_open_and_turns_readiness_off(stage: str
     with running(toy={"step_s": 0.02}) as server:
         with ThreadPoolExecutor(4) as pool:
             streams = [pool.submit(stream, server, gen_text=TEXT * 20, seed=i) for i in range(3)]
-            until(lambda: server.slots_in_use() >= 3)
+            until(lambda: server.active() >= 3)
             killer = pool.submit(post, server, gen_text=f"Now die-{stage}.")
             for future in streams:
                 name, data = future.result()[-1]
@@ -413,7 +413,7 @@ def test_sigterm_lets_running_requests_finish() -> None:
     with running("--grace-s", "20", toy={"step_s": 0.02}) as server:
         with ThreadPoolExecutor(4) as pool:
             streams = [pool.submit(stream, server, gen_text=TEXT * 2, seed=i) for i in range(4)]
-            until(lambda: server.slots_in_use() >= 4)
+            until(lambda: server.active() >= 4)
             server.signal(signal.SIGTERM)
             until(lambda: httpx.get(f"{server.url}/readyz").status_code == 503)
             assert post(server, gen_text="Hello.").status_code == 503
@@ -426,7 +426,7 @@ def test_what_outlasts_the_grace_period_ends_in_an_error_event() -> None:
     with running("--grace-s", "0.5", toy={"step_s": 0.02}) as server:
         with ThreadPoolExecutor(4) as pool:
             streams = [pool.submit(stream, server, gen_text=TEXT * 50, seed=i) for i in range(4)]
-            until(lambda: server.slots_in_use() >= 4)
+            until(lambda: server.active() >= 4)
             server.signal(signal.SIGTERM)
             for future in streams:
                 name, data = future.result()[-1]
@@ -437,7 +437,7 @@ def test_what_outlasts_the_grace_period_ends_in_an_error_event() -> None:
 def test_ctrl_c_twice_stops_at_once() -> None:
     with running("--grace-s", "600", toy={"step_s": 0.02}) as server, ThreadPoolExecutor(1) as pool:
         broken = pool.submit(stream, server, gen_text=TEXT * 50)
-        until(lambda: server.slots_in_use() >= 1)
+        until(lambda: server.active() >= 1)
         server.signal(signal.SIGINT)
         until(lambda: "draining" in server.log)
         server.signal(signal.SIGINT)
