@@ -30,6 +30,8 @@ def load_programs(settings: Settings) -> Programs:
     if settings.compilation_cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(settings.compilation_cache.expanduser()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # The source lines of every operation are a tenth of the time that tracing takes.
+    jax.config.update("jax_traceback_in_locations_limit", 0)
     longest = model_config(settings.model, settings.config).longest
     buckets = settings.buckets or tuple(bucket for bucket in BUCKETS if bucket <= longest)
     started = time.monotonic()

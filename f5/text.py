@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import rjieba
 from numpy.typing import NDArray
-from pypinyin import Style, lazy_pinyin
 
 from f5.config import MelConfig
 from f5.frontend import Frontend, Reference, SegmentPlan
@@ -28,8 +26,6 @@ SHORT_BYTES = 10  # a text below this is spoken at SHORT_SPEED: at its share of 
 SHORT_SPEED = 0.3
 
 _GROWTH = 2  # each segment of a text that must be heard early may be twice as long as the one before
-_FOLDED = str.maketrans({";": ",", "“": '"', "”": '"', "‘": "'", "’": "'"})
-_NO_SPACE_AFTER = frozenset(" :'\"")
 _IDEOGRAPHS = (("\u3040", "\u9fff"), ("\uf900", "\ufaff"), ("\U00020000", "\U0003ffff"))
 _CLAUSE_END = re.compile(r"(?<=[;:,.!?])\s+|(?<=[；：，。！？])")
 
@@ -45,41 +41,14 @@ class VocabularyError(ValueError):
 # Tokens
 
 
-def _is_chinese(character: str) -> bool:
-    return "\u3100" <= character <= "\u9fff"
+def tokens_by(name: Literal["pinyin", "char"]) -> Callable[[str], list[str]]:
+    """Text → tokens: "pinyin" as the released models read it, "char" every character as it is."""
+    if name == "char":
+        return list
+    # Its dictionaries take half a second to import, which only models that read Chinese need to wait for.
+    from f5.pinyin import pinyin_tokens
 
-
-def pinyin_tokens(text: str) -> list[str]:
-    """The official `convert_char_to_pinyin` for one text.
-
-    A Chinese character gives a space and its pinyin with the tone number, tone sandhi within a word of `rjieba`'s;
-    every other character is a token of its own. A word of ASCII gets a space before it unless one is there.
-    """
-    tokens: list[str] = []
-    for word in rjieba.cut(text.translate(_FOLDED)):
-        if word.isascii():
-            if len(word) > 1 and tokens and tokens[-1] not in _NO_SPACE_AFTER:
-                tokens.append(" ")
-            tokens.extend(word)
-        elif _bytes(word) == 3 * len(word):
-            readings = lazy_pinyin(word, style=Style.TONE3, tone_sandhi=True)
-            for character, reading in zip(word, readings, strict=True):
-                tokens.extend((" ", reading) if _is_chinese(character) else (reading,))
-        else:
-            for character in word:
-                if _is_chinese(character):
-                    tokens.extend((" ", *lazy_pinyin(character, style=Style.TONE3, tone_sandhi=True)))
-                else:
-                    tokens.append(character)
-    return tokens
-
-
-def char_tokens(text: str) -> list[str]:
-    """Every character as it is: what models trained with `tokenizer: char` read."""
-    return list(text)
-
-
-TOKENIZERS: Mapping[str, Callable[[str], list[str]]] = {"pinyin": pinyin_tokens, "char": char_tokens}
+    return pinyin_tokens
 
 
 @dataclass(frozen=True)
@@ -264,7 +233,7 @@ class PinyinFrontend(Frontend):
         self._vocab = vocab
         self._mel = mel
         self._max_frames = max_frames
-        self._tokens = TOKENIZERS[tokenizer]
+        self._tokens = tokens_by(tokenizer)
 
     def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> list[str]:
         """The official chunks, except that a clause beyond the byte budget is cut between words (officially it stays

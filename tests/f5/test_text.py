@@ -20,12 +20,11 @@ from f5.text import (
     TextError,
     Vocab,
     VocabularyError,
-    char_tokens,
     chunk_text,
     end_reference_text,
-    pinyin_tokens,
     segment_budget,
     share_seconds,
+    tokens_by,
 )
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "frontend_text.json").read_text(encoding="utf-8"))
@@ -54,7 +53,7 @@ def size(text: str) -> int:
 
 @pytest.mark.parametrize(("text", "tokens"), list(zip(GOLDEN["texts"], GOLDEN["tokens"], strict=True)))
 def test_tokens_equal_official(text: str, tokens: list[str]) -> None:
-    assert pinyin_tokens(text) == tokens
+    assert tokens_by("pinyin")(text) == tokens
 
 
 @pytest.mark.parametrize("case", GOLDEN["chunks"])
@@ -137,7 +136,7 @@ def test_vocabulary_that_is_damaged_is_refused(tmp_path: Path, data: bytes, faul
 
 
 def test_char_tokenizer_changes_nothing() -> None:
-    assert char_tokens("a; “北京”") == list("a; “北京”")
+    assert tokens_by("char")("a; “北京”") == list("a; “北京”")
 
 
 # Lengths

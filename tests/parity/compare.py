@@ -23,7 +23,8 @@ from flax import nnx
 from f5 import audio, sampler
 from f5.config import CONFIGS, BackboneConfig, MelConfig
 from f5.dit import DiT
-from f5.text import Vocab, chunk_text, pinyin_tokens
+from f5.pinyin import pinyin_tokens
+from f5.text import Vocab, chunk_text
 from f5.unett import UNetT
 from f5.vocos import VocosConfig
 from f5.weights import backbone_from_state_dict, load_vocos
