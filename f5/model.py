@@ -17,6 +17,7 @@ from f5 import audio, sampler
 from f5.config import ModelConfig, Sampling
 from f5.dit import DiT
 from f5.frontend import Frontend, Reference, SegmentPlan
+from f5.source_vocos import with_pitch
 from f5.text import CROSS_FADE_SECONDS
 from f5.unett import UNetT
 from f5.vocos import Vocos
@@ -110,6 +111,12 @@ class SpeechModel:
         """Samples of a whole clip of log-mel [frames, mel]: (frames − 1) · hop of them."""
         width = -(-len(mel) // _ROUND_TO) * _ROUND_TO
         left, right = self.vocoder.context_left, self.vocoder.context_right
+        if self.vocoder.config.source:
+            padded = np.pad(mel, ((0, width - len(mel)), (0, 0)))[None]
+            hertz, voiced = self._pitch(padded, np.array([len(mel)], np.int32))
+            mel = with_pitch(
+                mel, np.asarray(hertz)[0, : len(mel)], np.asarray(voiced)[0, : len(mel)], self.vocoder.config
+            )
         window = np.pad(mel, ((left, right + width - len(mel)), (0, 0)))[None]
         samples = self._decode_block(window, np.int32(-left), np.int32(len(mel)))
         return np.asarray(samples)[0, : (len(mel) - 1) * self.config.mel.hop]
@@ -135,6 +142,12 @@ class SpeechModel:
             return sampler.guided_velocity(backbone, x, fixed, modulation, frames, cfg)
 
         return lambda *inputs: velocity(parameters, *inputs)
+
+    @cached_property
+    def _pitch(self) -> Callable[..., tuple[jax.Array, jax.Array]]:
+        graph, parameters = nnx.split(self.vocoder)
+        compiled = jax.jit(lambda p, *inputs: nnx.merge(graph, p).pitch.frequencies(*inputs))
+        return lambda *inputs: compiled(parameters, *inputs)
 
     @cached_property
     def _decode_block(self) -> Callable[..., jax.Array]:

@@ -26,6 +26,7 @@ from f5 import sampler
 from f5.frontend import Reference, SegmentPlan
 from f5.model import SpeechModel, backbone_inputs, cut_generated, from_backbone_scale
 from f5.placement import everywhere, over_slots, parameter_shardings
+from f5.source_vocos import with_pitch
 
 _compilations = 0
 
@@ -84,14 +85,24 @@ class Row(Protocol):
 class Mel:
     """Frames a flow has made, on their way from the device."""
 
-    def __init__(self, device: jax.Array, plan: SegmentPlan) -> None:
+    def __init__(
+        self,
+        device: jax.Array,
+        plan: SegmentPlan,
+        for_vocoder: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    ) -> None:
         device.copy_to_host_async()
-        self._device, self._plan = device, plan
+        self._device, self._plan, self._for_vocoder = device, plan, for_vocoder
 
     @cached_property
     def frames(self) -> NDArray[np.float32]:
         """[frames, mel_dim]; asking for it blocks until the flow's last step is done."""
         return cut_generated(np.asarray(self._device), self._plan)
+
+    @cached_property
+    def vocoder_input(self) -> NDArray[np.float32]:
+        """[frames, channels] as the vocoder reads them, which may know the pitch too."""
+        return self._for_vocoder(self.frames)
 
 
 class Programs:
@@ -283,7 +294,7 @@ class Programs:
     def take(self, state: State, slot: int, plan: SegmentPlan) -> Mel:
         """The generated frames of a slot; does not wait. The state stays valid."""
         mel = self._compiled["take", state.x.shape[1]](state.x, np.int32(slot))
-        return Mel(mel, plan)
+        return Mel(mel, plan, self._vocoder_input)
 
     # Device work, postprocess thread --------------------------------------------------------------------------------
 
@@ -292,7 +303,7 @@ class Programs:
 
         g generated frames have (g − 1) · hop samples: the block that ends with the last frame is one hop short.
         """
-        frames, vocoder = mel.frames, self.model.vocoder
+        frames, vocoder = mel.vocoder_input, self.model.vocoder
         count = len(frames)
         if not 0 <= start < stop <= count:
             raise ValueError(f"frames {start} … {stop} do not lie within the segment's {count}")
@@ -303,6 +314,21 @@ class Programs:
             blocks.append(np.asarray(samples)[0])
         samples = np.concatenate(blocks)[: (stop - start) * self.hop]
         return samples[: (count - 1 - start) * self.hop]
+
+    def _vocoder_input(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[n, mel_dim] → [n, vocoder channels]."""
+        config, count = self.model.vocoder.config, len(frames)
+        if not config.source:
+            return frames
+        width = next(width for width in self._pitch_widths if width >= count)
+        padded = np.pad(frames, ((0, width - count), (0, 0)))[None]
+        hertz, voiced = self._compiled["pitch", width](self._vocoder, padded, np.array([count], np.int32))
+        return with_pitch(frames, np.asarray(hertz)[0, :count], np.asarray(voiced)[0, :count], config)
+
+    @property
+    def _pitch_widths(self) -> list[int]:
+        """Frames that the pitch of a whole segment is read from: few for the first, which is waited for, all for others."""
+        return sorted({self.buckets[0], self.buckets[-1]})
 
     @property
     def _window_frames(self) -> int:
@@ -339,7 +365,11 @@ class Programs:
         state = (split, split, split, whole)
 
         yield ("modulations",), jax.jit(self._modulations, out_shardings=whole).lower(parameters, shape(self.max_steps))
-        window = shape(1, self._window_frames, mel)
+        source = self.model.vocoder.config.source
+        for width in self._pitch_widths if source else ():
+            clip, length = shape(1, width, mel), shape(1, of=jnp.int32)
+            yield ("pitch", width), jax.jit(self._pitch, out_shardings=whole).lower(vocoder, clip, length)
+        window = shape(1, self._window_frames, mel + 2 * source)
         yield ("vocode",), jax.jit(self._vocode, out_shardings=whole).lower(vocoder, window, integer, integer)
         yield ("noise",), jax.jit(self._noise, out_shardings=whole).lower(unsigned, unsigned)
         for n in self.buckets:
@@ -432,6 +462,10 @@ class Programs:
 
     def _take(self, x: jax.Array, slot: jax.Array) -> jax.Array:
         return from_backbone_scale(self.model.config, x[slot])
+
+    def _pitch(self, vocoder: nnx.State, mel: jax.Array, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
+        track: tuple[jax.Array, jax.Array] = nnx.merge(self._vocoder_graph, vocoder).pitch.frequencies(mel, frames)
+        return track
 
     def _vocode(self, vocoder: nnx.State, window: jax.Array, first: jax.Array, frames: jax.Array) -> jax.Array:
         return nnx.merge(self._vocoder_graph, vocoder).decode_block(window, first, frames)

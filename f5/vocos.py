@@ -31,6 +31,7 @@ SMALLEST_ENVELOPE = 1e-11  # below it no analysis frame covers the sample
 _MEL = "vocos.feature_extractors.MelSpectrogramFeatures"
 _BACKBONE = "vocos.models.VocosBackbone"
 _HEAD = "vocos.heads.ISTFTHead"
+_SOURCE_HEAD = "f5.source_vocos.SourceHead"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class VocosConfig:
     """Sizes of a Vocos model; the defaults are those of `charactr/vocos-mel-24khz`.
 
     `hop` and `n_fft` are in samples; `n_fft` is also the window's length. `padding` says which samples the inverse
-    STFT keeps: "center" (n - 1) * hop of them, as `torch.istft(center=True)`; "same" n * hop.
+    STFT keeps: "center" (n - 1) * hop of them, as `torch.istft(center=True)`; "same" n * hop. `source`: whether it is a
+    `f5.source_vocos.SourceVocos`, which is ours.
     """
 
     input_channels: int = 100
@@ -50,6 +52,7 @@ class VocosConfig:
     hop: int = 256
     padding: Literal["center", "same"] = "center"
     sample_rate: int = 24_000
+    source: bool = False
 
     def __post_init__(self) -> None:
         for name in ("input_channels", "dim", "intermediate_dim", "num_layers", "n_fft", "hop", "sample_rate"):
@@ -66,7 +69,7 @@ class VocosConfig:
         """Reads the `config.yaml` that lies next to official Vocos weights.
 
         Raises ValueError where the file asks for a part other than MelSpectrogramFeatures, VocosBackbone and
-        ISTFTHead, lacks a value, has an unknown one, or where its three parts disagree.
+        ISTFTHead or our SourceHead, lacks a value, has an unknown one, or where its three parts disagree.
         """
         try:
             document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -74,7 +77,8 @@ class VocosConfig:
             raise ValueError(f"{path} is not a YAML file: {error}") from error
         mel = _section(path, document, "feature_extractor", _MEL)
         backbone = _section(path, document, "backbone", _BACKBONE)
-        head = _section(path, document, "head", _HEAD)
+        source = _names(document, "head") == _SOURCE_HEAD
+        head = _section(path, document, "head", _SOURCE_HEAD if source else _HEAD)
 
         mel_defaults = {"sample_rate": 24_000, "n_fft": 1024, "hop_length": 256, "n_mels": 100, "padding": "center"}
         mel = _values(path, "feature_extractor", mel, required=(), optional=mel_defaults)
@@ -106,6 +110,7 @@ class VocosConfig:
             hop=head["hop_length"],
             padding=head["padding"],
             sample_rate=mel["sample_rate"],
+            source=source,
         )
 
     def write_yaml(self, path: str | Path) -> None:
@@ -123,9 +128,15 @@ class VocosConfig:
         document = {
             "feature_extractor": {"class_path": _MEL, "init_args": {**mel, "n_mels": self.input_channels}},
             "backbone": {"class_path": _BACKBONE, "init_args": backbone},
-            "head": {"class_path": _HEAD, "init_args": head},
+            "head": {"class_path": _SOURCE_HEAD if self.source else _HEAD, "init_args": head},
         }
         Path(path).write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+
+def _names(document: Any, name: str) -> Any:
+    """The class that a section names, if it is there."""
+    section = document.get(name) if isinstance(document, dict) else None
+    return section.get("class_path") if isinstance(section, dict) else None
 
 
 def _section(path: str | Path, document: Any, name: str, class_path: str) -> dict[str, Any]:
@@ -234,7 +245,7 @@ class Vocos(nnx.Module):
         """
         n = mel.shape[1]
         count = (n - 1 if self.config.padding == "center" else n) * self.config.hop
-        frames = self._analysis_frames(self._backbone(mel, valid=None))
+        frames = self._frames(mel, None, jnp.arange(n)[None], 0)
         return self._overlap_add(frames, jnp.ones((1, n), bool), self._trim, count)
 
     def decode_block(self, window: jax.Array, first: jax.Array | int, frames: jax.Array | int) -> jax.Array:
@@ -262,9 +273,8 @@ class Vocos(nnx.Module):
         valid = (index >= 0) & (index < frames[:, None])  # [b or 1, width]
 
         radius = self._receptive_radius
-        hidden = self._backbone(window, valid)[:, radius : width - radius]
         samples = self._overlap_add(
-            self._analysis_frames(hidden),
+            self._frames(window, valid, index, radius),
             valid[:, radius : width - radius],
             self._istft_left * self.config.hop + self._trim,
             block * self.config.hop,
@@ -272,6 +282,13 @@ class Vocos(nnx.Module):
         last = frames - 1 if self.config.padding == "center" else frames
         inside = index[:, self.context_left : self.context_left + block] < last[:, None]
         return jnp.where(jnp.repeat(inside, self.config.hop, axis=1), samples, 0.0)
+
+    def _frames(self, window: jax.Array, valid: jax.Array | None, index: jax.Array, cut: int) -> jax.Array:
+        """Windowed time-domain frames of a window without `cut` frames at either end: [b, n − 2 cut, n_fft].
+
+        `valid` as in `_backbone`; `index` [b or 1, n]: the frames' numbers in their clip.
+        """
+        return self._analysis_frames(self._backbone(window, valid)[:, cut : window.shape[1] - cut])
 
     def _backbone(self, mel: jax.Array, valid: jax.Array | None) -> jax.Array:
         """[b, n, input_channels] -> [b, n, d]. Where `valid` [b, n] is false every convolution sees zeros, which is

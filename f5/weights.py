@@ -29,6 +29,7 @@ from f5.audio import mel_filters
 from f5.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from f5.config import BackboneConfig, MelConfig
 from f5.dit import DiT
+from f5.source_vocos import new_vocos
 from f5.unett import UNetT
 from f5.vocos import TAPS, Vocos, VocosConfig, hann_window
 
@@ -160,6 +161,14 @@ _VOCOS = [
     Row("backbone.convnext.{i}.gamma", ("blocks.gamma",)),
     *_norm("backbone.final_layer_norm", "final_scale", "final_shift"),
     *_affine("head.out", "out"),
+    # Of our SourceVocos alone.
+    *_affine("pitch.embed", "pitch.embed"),
+    *_affine("pitch.convnext.{i}.dwconv", "pitch.blocks.dwconv", DEPTHWISE),
+    *_norm("pitch.convnext.{i}.norm", "pitch.blocks.norm_scale", "pitch.blocks.norm_shift"),
+    *_affine("pitch.convnext.{i}.pwconv1", "pitch.blocks.pwconv1"),
+    *_affine("pitch.convnext.{i}.pwconv2", "pitch.blocks.pwconv2"),
+    Row("pitch.convnext.{i}.gamma", ("pitch.blocks.gamma",)),
+    *_affine("pitch.out", "pitch.out"),
 ]
 
 
@@ -266,14 +275,14 @@ def backbone_from_state_dict(
 
 
 def load_vocos(config_path: str | Path, weights_path: str | Path, dtype: Any = jnp.float32) -> Vocos:
-    """Loads official Vocos weights (`pytorch_model.bin` or `.safetensors`) for the model of a `config.yaml`.
+    """Loads Vocos weights, official (`pytorch_model.bin` or `.safetensors`) or ours, for the model of a `config.yaml`.
 
     Raises ValueError for a configuration that is not supported, CheckpointError as `load_backbone`.
     """
     config = VocosConfig.from_yaml(config_path)
     with open_checkpoint(weights_path) as checkpoint:
         return _load(
-            lambda: Vocos(config, rngs=nnx.Rngs(0), param_dtype=dtype),
+            lambda: new_vocos(config, rngs=nnx.Rngs(0), param_dtype=dtype),
             _VOCOS,
             _vocos_buffers(config),
             _File(checkpoint, ()),
@@ -442,7 +451,7 @@ def backbone_state_dict(model: DiT | UNetT) -> dict[str, np.ndarray]:
 
 
 def vocos_state_dict(model: Vocos) -> dict[str, np.ndarray]:
-    """The parameters and buffers of the official Vocos class; own contiguous arrays."""
+    """The parameters and buffers of the official Vocos class, and a pitch tracker's; own contiguous arrays."""
     return _state_dict(model, _VOCOS, _vocos_buffers(model.config))
 
 

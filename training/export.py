@@ -18,7 +18,7 @@ import soundfile
 from flax import nnx
 
 from f5.phonemes import BOUNDARY, SYMBOLS, phonemes
-from f5.vocos import Vocos
+from f5.source_vocos import SourceVocos
 from f5.weights import save_backbone, save_vocos
 from training import train_vocoder
 from training.checkpoints import load_checkpoint
@@ -68,7 +68,7 @@ def export_flow(run: Path, folder: Path) -> None:
 
 def export_vocoder(run: Path, folder: Path) -> None:
     """`vocoder/config.yaml` and `vocoder/model.safetensors`."""
-    model = averaged(run, Vocos(train_vocoder.CONFIG, rngs=nnx.Rngs(0)))
+    model = averaged(run, SourceVocos(train_vocoder.CONFIG, rngs=nnx.Rngs(0)))
     (folder / "vocoder").mkdir(exist_ok=True)
     save_vocos(folder / "vocoder" / "config.yaml", folder / "vocoder" / "model.safetensors", in_half(model))
 

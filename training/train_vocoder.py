@@ -1,8 +1,9 @@
 """Trains the embedded voice's vocoder: `python -m training.train_vocoder --run ... --minutes 25`.
 
-A small `f5.vocos.Vocos`, from the teacher's own audio made on the fly: log-mel L1 and spectra at four resolutions
-(spectral convergence and log magnitude, arXiv 1910.11480). Half of the mels it reads are blurred by noise, since at
-run time it reads what the flow model makes. Resumable like `train_flow`.
+A small `f5.source_vocos.SourceVocos`, from the teacher's own audio made on the fly: log-mel L1 and spectra at four
+resolutions (spectral convergence and log magnitude, arXiv 1910.11480), with the true pitch and its phase; its pitch
+tracker learns them off the mel at the same time. Half of the mels are blurred by noise, since at run time they come
+from the flow model. Resumable like `train_flow`.
 """
 
 from __future__ import annotations
@@ -19,31 +20,36 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 
 from f5.audio import mel, mel_filters
 from f5.phonemes import phonemes
-from f5.vocos import Vocos, VocosConfig
+from f5.source_vocos import PitchTracker, SourceVocos, bin_frequencies
+from f5.vocos import VocosConfig
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.corpus import MEL, draw_voice, level
+from training.pitch import track
 from training.prefetch import prefetch
 from training.sentences import sentences
 from training.teacher import Mismatch, Teacher
 from training.train_flow import EMA, LONGEST_STEP, fresh_state, learning_rate, optimiser
 
-CONFIG = VocosConfig(dim=192, intermediate_dim=576, num_layers=6)
+CONFIG = VocosConfig(dim=192, intermediate_dim=576, num_layers=6, source=True)
 ROWS, FRAMES = 16, 65  # a row's audio has (frames − 1) · hop samples
 POOL = 400  # utterances held at a time
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))  # FFT size and hop in samples
 MEL_WEIGHT = 3.0
+PITCH_WEIGHT = 0.2
 
 Tree = Any
 
 
 def crops(seed: int) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of mel float32 [rows, frames, 100] and the samples float32 [rows, (frames − 1) · hop] they came from."""
+    """Batches of crops: mel float32 [rows, frames, 100], the samples float32 [rows, (frames − 1) · hop] it came from, and
+    their pitch, float32 [rows, frames]: `hertz`, `voiced` (0 or 1) and `cycles`."""
     teacher, random_, rng, text = Teacher(), random.Random(seed), np.random.default_rng(seed), sentences(seed)
-    pool: list[tuple[np.ndarray, np.ndarray]] = []
+    pool: list[tuple[np.ndarray, ...]] = []
 
     def add() -> None:
         while True:
@@ -54,7 +60,8 @@ def crops(seed: int) -> Iterator[dict[str, np.ndarray]]:
             samples = level(spoken, rng, random_.uniform(0.5, 2.0))
             frames = mel(samples, MEL)
             if len(frames) >= FRAMES:
-                pool.append((frames, samples[: (len(frames) - 1) * MEL.hop]))
+                pitch = track(samples, len(frames))
+                pool.append((frames, samples[: (len(frames) - 1) * MEL.hop], pitch.hertz, pitch.voiced, pitch.cycles))
                 return
 
     for _ in range(POOL):
@@ -62,14 +69,15 @@ def crops(seed: int) -> Iterator[dict[str, np.ndarray]]:
     while True:
         pool.pop(int(rng.integers(len(pool))))
         add()
-        mels, waves = [], []
+        rows = []
         for _ in range(ROWS):
-            frames, samples = pool[int(rng.integers(len(pool)))]
+            frames, samples, *pitch = pool[int(rng.integers(len(pool)))]
             at = int(rng.integers(len(frames) - FRAMES + 1))
             blur = rng.normal(0, rng.uniform(0, 0.2), (FRAMES, MEL.n_mels)) if rng.random() < 0.5 else 0.0
-            mels.append((frames[at : at + FRAMES] + blur).astype(np.float32))
-            waves.append(samples[at * MEL.hop : (at + FRAMES - 1) * MEL.hop])
-        yield {"mel": np.stack(mels), "samples": np.stack(waves)}
+            wave = samples[at * MEL.hop : (at + FRAMES - 1) * MEL.hop]
+            rows.append((frames[at : at + FRAMES] + blur, wave, *(one[at : at + FRAMES] for one in pitch)))
+        columns = (np.stack(column).astype(np.float32) for column in zip(*rows, strict=True))
+        yield dict(zip(("mel", "samples", "hertz", "voiced", "cycles"), columns, strict=True))
 
 
 def spectrum(samples: jax.Array, size: int, hop: int) -> jax.Array:
@@ -80,9 +88,15 @@ def spectrum(samples: jax.Array, size: int, hop: int) -> jax.Array:
     return jnp.sqrt(jnp.square(transformed.real) + jnp.square(transformed.imag) + 1e-9)
 
 
-def loss_of(model: Vocos, batch: dict[str, jax.Array]) -> jax.Array:
-    """Log-mel L1 and the mean over four resolutions of spectral convergence plus log-magnitude L1."""
-    made, true = model.decode(batch["mel"]), batch["samples"]
+def loss_of(model: SourceVocos, batch: dict[str, jax.Array]) -> jax.Array:
+    """The samples' distance plus the tracker's."""
+    cycles = batch["voiced"] * batch["hertz"] * MEL.hop / MEL.sample_rate
+    pitched = jnp.concatenate([batch["mel"], cycles[..., None], batch["cycles"][..., None]], axis=-1)
+    return distance(model.decode(pitched), batch["samples"]) + PITCH_WEIGHT * pitch_loss(model.pitch, batch)
+
+
+def distance(made: jax.Array, true: jax.Array) -> jax.Array:
+    """Log-mel L1 and the mean over four resolutions of spectral convergence plus log-magnitude L1; samples [b, s]."""
     total = jnp.zeros(())
     for size, hop in RESOLUTIONS:
         a, b = spectrum(made, size, hop), spectrum(true, size, hop)
@@ -96,9 +110,21 @@ def loss_of(model: Vocos, batch: dict[str, jax.Array]) -> jax.Array:
     return total
 
 
+def pitch_loss(tracker: PitchTracker, batch: dict[str, jax.Array]) -> jax.Array:
+    """Cross entropy of the pitch, its bin a little blurred, where there is one, and of whether there is."""
+    rows, n, _ = batch["mel"].shape
+    logits = tracker(batch["mel"], jnp.full(rows, n))
+    heights = jnp.log(bin_frequencies())
+    away = (heights - jnp.log(batch["hertz"])[..., None]) / (heights[1] - heights[0])
+    wanted = jax.nn.softmax(-0.5 * jnp.square(away))
+    bins = -jnp.sum(wanted * jax.nn.log_softmax(logits[..., :-1]), axis=-1)
+    voiced = optax.sigmoid_binary_cross_entropy(logits[..., -1], batch["voiced"])
+    return jnp.sum(bins * batch["voiced"]) / jnp.sum(batch["voiced"]) + jnp.mean(voiced)
+
+
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def train_step(
-    graphdef: nnx.GraphDef[Vocos], state: Tree, rate: jax.Array, batch: dict[str, jax.Array]
+    graphdef: nnx.GraphDef[SourceVocos], state: Tree, rate: jax.Array, batch: dict[str, jax.Array]
 ) -> tuple[Tree, jax.Array]:
     """One update; state as in `train_flow.train_step`."""
     loss, gradient = jax.value_and_grad(lambda params: loss_of(nnx.merge(graphdef, params), batch))(state["params"])
@@ -120,7 +146,7 @@ def main() -> None:
     arguments.run.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(arguments.run.resolve() / "compiled"))
 
-    graphdef, params = nnx.split(Vocos(CONFIG, rngs=nnx.Rngs(arguments.seed)))
+    graphdef, params = nnx.split(SourceVocos(CONFIG, rngs=nnx.Rngs(arguments.seed)))
     state = fresh_state(params)
     spent = 0.0
     checkpoint, log = arguments.run / "checkpoint.npz", arguments.run / "log.csv"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flax import nnx
 from numpy.typing import NDArray
 
 from f5.config import Sampling
@@ -18,6 +19,8 @@ from f5.frontend import Reference
 from f5.model import SpeechModel
 from f5.placement import make_mesh
 from f5.programs import Programs, Schedule
+from f5.source_vocos import SourceVocos
+from f5.vocos import VocosConfig
 from tests.f5.conftest import clip
 
 TEXTS = ("One.", "Two words here.", "A somewhat longer text that fills more frames.", "And another of them, yes.")
@@ -71,6 +74,18 @@ def test_equals_the_plain_model(
     assert relative_error(mel.frames, truth) < 1e-5
     count = plan.frames - plan.ref_frames
     assert relative_error(programs.vocode(mel, 0, count), tiny.decode(truth)) < 1e-4
+
+
+def test_a_vocoder_that_follows_the_pitch_equals_the_plain_model(tiny: SpeechModel, reference: Reference) -> None:
+    config = VocosConfig(dim=32, intermediate_dim=64, num_layers=2, source=True)
+    model = replace(tiny, vocoder=SourceVocos(config, rngs=nnx.Rngs(0)))
+    programs = build(model, buckets=(256,))
+    before = programs.compile_count
+    mel, plan = alone(programs, TEXTS[1], reference, nfe=5, cfg=2.0, seed=5)
+    count = plan.frames - plan.ref_frames
+    parts = [programs.vocode(mel, a, b) for a, b in ((0, 10), (10, 24), (24, count))]
+    assert programs.compile_count == before
+    assert relative_error(np.concatenate(parts), model.decode(mel.frames)) < 1e-4
 
 
 def test_a_model_that_needs_no_guidance_is_stepped_in_one_pass(tiny: SpeechModel, reference: Reference) -> None:
