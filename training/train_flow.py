@@ -6,7 +6,8 @@ again with the same `--run`: it goes on from its last checkpoint. The learning r
 then cosine, so that a run is annealed when its minutes are over.
 
 With `--distil RUN` a new run starts from the averaged weights of an earlier one and learns its guided velocity
-(arXiv 2210.03142, section 3.1), so that one pass a step says what two did.
+(arXiv 2210.03142, section 3.1), so that one pass a step says what two did. With `--start FOLDER` it starts from the
+weights in an exported folder, where the run that made them is gone; it then unlearns their guidance within minutes.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from f5.config import CONFIGS, BackboneConfig
 from f5.dit import DiT
 from f5.lengths import allocate
 from f5.phonemes import SYMBOLS
+from f5.weights import load_backbone
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.prefetch import prefetch
 
@@ -39,7 +41,7 @@ CONFIG = CONFIGS["embedded"]
 BACKBONE = replace(CONFIG.backbone, text_num_embeds=len(SYMBOLS))
 # Rows × frames, and how often: few shapes, so that few programs compile. Attention makes long rows dear.
 SHAPES = ((10, 192), (5, 384), (3, 640), (2, 960))
-SHARES = (0.25, 0.4, 0.25, 0.1)
+SHARES = (0.15, 0.35, 0.3, 0.2)
 # Shares of a row to be filled in. Smaller than F5-TTS has (0.7 to 1, and audio dropped in 0.3): as much reference as at
 # inference, and seen more often, so that a small model learns to follow its voice.
 MASKED = (0.5, 1.0)
@@ -133,6 +135,15 @@ def build(seed: int, backbone: BackboneConfig = BACKBONE) -> DiT:
         layer.w[...] = jnp.zeros_like(layer.w[...])
         if layer.b is not None:
             layer.b[...] = jnp.zeros_like(layer.b[...])
+    return model
+
+
+def exported(folder: Path) -> DiT:
+    """The model of what `training.export` has written, in float32; the pause's second row (see there) left out."""
+    model = load_backbone(folder / "flow.safetensors", replace(BACKBONE, text_num_embeds=len(SYMBOLS) + 1))
+    assert isinstance(model, DiT)
+    table = model.text.embedding[...]
+    model.text.embedding = nnx.Param(jnp.concatenate([table[:1], table[2:]]))
     return model
 
 
@@ -232,11 +243,12 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--distil", type=Path, help="an earlier run, whose guided velocity is to be learnt")
+    parser.add_argument("--start", type=Path, help="an exported folder, whose weights a new run starts from")
     arguments = parser.parse_args()
     arguments.run.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(arguments.run.resolve() / "compiled"))
 
-    graphdef, params = nnx.split(build(arguments.seed))
+    graphdef, params = nnx.split(exported(arguments.start) if arguments.start else build(arguments.seed))
     state, teacher = fresh_state(params), None
     if arguments.distil:
         teacher = load_checkpoint(arguments.distil / "checkpoint.npz", state)[0]["average"]

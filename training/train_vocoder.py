@@ -2,8 +2,9 @@
 
 A small `f5.source_vocos.SourceVocos`, from the teacher's own audio made on the fly: log-mel L1 and spectra at four
 resolutions (spectral convergence and log magnitude, arXiv 1910.11480), with the true pitch and its phase; its pitch
-tracker learns them off the mel at the same time. Half of the mels are blurred by noise, since at run time they come
-from the flow model. Resumable like `train_flow`.
+tracker learns them off the mel at the same time. At run time mels come from the flow model, so here half of them are
+blurred by noise, and with `--flow FOLDER` most are redrawn by the flow model exported there. `--start FOLDER` begins
+with the vocoder exported there, where its run is gone. Resumable like `train_flow`.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from flax import nnx
 from f5.audio import mel, mel_filters
 from f5.phonemes import phonemes
 from f5.source_vocos import PitchTracker, SourceVocos, bin_frequencies
-from f5.vocos import VocosConfig
+from f5.vocos import Vocos, VocosConfig
+from f5.weights import load_vocos
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.corpus import MEL, draw_voice, level
 from training.pitch import track
 from training.prefetch import prefetch
+from training.redraw import Redrawer
 from training.sentences import sentences
 from training.teacher import Mismatch, Teacher
 from training.train_flow import EMA, LONGEST_STEP, fresh_state, learning_rate, optimiser
@@ -39,13 +42,19 @@ CONFIG = VocosConfig(dim=192, intermediate_dim=576, num_layers=6, source=True)
 ROWS, FRAMES = 16, 65  # a row's audio has (frames − 1) · hop samples
 POOL = 400  # utterances held at a time
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))  # FFT size and hop in samples
+REDRAWN = 0.7  # share of the utterances, where there is a flow model
 MEL_WEIGHT = 3.0
 PITCH_WEIGHT = 0.2
 
 Tree = Any
 
 
-def crops(seed: int) -> Iterator[dict[str, np.ndarray]]:
+def exported(folder: Path) -> Vocos:
+    """The vocoder that `training.export` has written, in float32."""
+    return load_vocos(folder / "vocoder" / "config.yaml", folder / "vocoder" / "model.safetensors")
+
+
+def crops(seed: int, redrawer: Redrawer | None = None) -> Iterator[dict[str, np.ndarray]]:
     """Batches of crops: mel float32 [rows, frames, 100], the samples float32 [rows, (frames − 1) · hop] it came from, and
     their pitch, float32 [rows, frames]: `hertz`, `voiced` (0 or 1) and `cycles`."""
     teacher, random_, rng, text = Teacher(), random.Random(seed), np.random.default_rng(seed), sentences(seed)
@@ -54,13 +63,16 @@ def crops(seed: int) -> Iterator[dict[str, np.ndarray]]:
     def add() -> None:
         while True:
             try:
-                spoken = teacher.speak(phonemes(next(text)), draw_voice(random_)).samples
+                spoken = teacher.speak(phonemes(next(text)), draw_voice(random_))
             except Mismatch:
                 continue
-            samples = level(spoken, rng, random_.uniform(0.5, 2.0))
+            loudness = random_.uniform(0.5, 2.0)
+            samples = level(spoken.samples, rng, loudness)
             frames = mel(samples, MEL)
             if len(frames) >= FRAMES:
                 pitch = track(samples, len(frames))
+                if redrawer is not None and random_.random() < REDRAWN:
+                    frames = redrawer(frames - np.log(loudness), spoken, rng) + np.log(loudness)
                 pool.append((frames, samples[: (len(frames) - 1) * MEL.hop], pitch.hertz, pitch.voiced, pitch.cycles))
                 return
 
@@ -142,11 +154,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=25, help="of training in all, earlier starts included")
     parser.add_argument("--peak", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--flow", type=Path, help="an exported folder, whose flow model redraws mels")
+    parser.add_argument("--start", type=Path, help="an exported folder, whose vocoder a new run starts from")
     arguments = parser.parse_args()
     arguments.run.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(arguments.run.resolve() / "compiled"))
 
-    graphdef, params = nnx.split(SourceVocos(CONFIG, rngs=nnx.Rngs(arguments.seed)))
+    model = exported(arguments.start) if arguments.start else SourceVocos(CONFIG, rngs=nnx.Rngs(arguments.seed))
+    graphdef, params = nnx.split(model)
     state = fresh_state(params)
     spent = 0.0
     checkpoint, log = arguments.run / "checkpoint.npz", arguments.run / "log.csv"
@@ -161,7 +176,7 @@ def main() -> None:
         writer = csv.writer(file)
         if file.tell() == 0:
             writer.writerow(["step", "seconds", "loss", "learning_rate"])
-        for batch in prefetch(crops(arguments.seed + step)):
+        for batch in prefetch(crops(arguments.seed + step, arguments.flow and Redrawer(arguments.flow))):
             rate = learning_rate(step, spent / budget, arguments.peak)
             state, loss = train_step(graphdef, state, jnp.float32(rate), batch)
             losses.append(float(loss))

@@ -1,0 +1,69 @@
+"""Log-mels as the flow model makes them, of audio that is known: what the vocoder meets at run time.
+
+A true log-mel is brought back to a late point of the flow, noise and all, and the flow model ends it from there. Words,
+voice and pitch stay as they are; what comes out has the flow model's own blur.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from numpy.typing import NDArray
+
+from f5 import sampler
+from f5.dit import DiT
+from f5.lengths import FRAMES_A_TOKEN, allocate
+from f5.model import from_backbone_scale
+from training.corpus import ID
+from training.teacher import Utterance
+from training.train_flow import CONFIG, exported
+
+LONGEST = 640  # frames
+HEARD = 0.25  # share of an utterance that is the reference of the rest
+LAST_STEPS = 2  # of the recommended ones
+
+
+class Redrawer:
+    """The flow model of an exported folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._graphdef, self._params = nnx.split(exported(folder))
+        self._redrawn = jax.jit(self._redraw, static_argnames="first")
+        self._times = sampler.time_grid(CONFIG.sampling.nfe, -1.0 if CONFIG.sampling.sway else None)
+
+    def __call__(self, mel: NDArray[np.float32], spoken: Utterance, rng: np.random.Generator) -> NDArray[np.float32]:
+        """An utterance's log-mel [n, 100], at the level of the corpus, redrawn but for its first quarter.
+
+        What is longer than LONGEST, or has more sounds than tokens fit in, comes back as it is.
+        """
+        n, lengths = len(mel), spoken.spans[:, 1] - spoken.spans[:, 0]
+        if n > LONGEST or n // FRAMES_A_TOKEN < len(lengths):
+            return mel
+        tokens = np.repeat([ID[symbol] for symbol in spoken.symbols], allocate(lengths, n // FRAMES_A_TOKEN))
+        padded, symbols = np.zeros((1, LONGEST, mel.shape[1]), np.float32), np.full((1, LONGEST), -1, np.int32)
+        padded[0, :n] = (mel + CONFIG.mel_offset) * CONFIG.mel_scale
+        symbols[0, : len(tokens)] = tokens
+        noise = rng.normal(size=padded.shape).astype(np.float32)
+        first = len(self._times) - 1 - int(rng.integers(1, LAST_STEPS + 1))
+        made = self._redrawn(self._params, padded, symbols, np.array([n], np.int32), noise, first=first)
+        kept = int(HEARD * n)
+        return np.concatenate([mel[:kept], np.asarray(from_backbone_scale(CONFIG, made))[0, kept:n]])
+
+    def _redraw(
+        self, params: nnx.State, mel: jax.Array, tokens: jax.Array, frames: jax.Array, noise: jax.Array, first: int
+    ) -> jax.Array:
+        flow: DiT = nnx.merge(self._graphdef, params)
+        times = self._times[first:]
+        heard = (jnp.arange(LONGEST) < (HEARD * frames).astype(jnp.int32))[None, :, None]
+        fixed = flow.fix_inputs(jnp.where(heard, mel, 0.0), flow.embed_text(tokens, frames, False))
+        start = (1 - times[0]) * noise + times[0] * mel
+
+        def velocity(t: np.float32, x: jax.Array) -> jax.Array:
+            return flow.velocity(x, fixed, flow.modulations(jnp.array([t])), frames)
+
+        *_, made = sampler.integrate(velocity, start, times)
+        return made
