@@ -41,7 +41,7 @@ CONFIG = CONFIGS["embedded"]
 BACKBONE = replace(CONFIG.backbone, text_num_embeds=len(SYMBOLS))
 # Rows × frames, and how often: few shapes, so that few programs compile. Attention makes long rows dear.
 SHAPES = ((10, 192), (5, 384), (3, 640), (2, 960))
-SHARES = (0.15, 0.35, 0.3, 0.2)
+SHARES = (0.25, 0.4, 0.25, 0.1)
 # Shares of a row to be filled in. Smaller than F5-TTS has (0.7 to 1, and audio dropped in 0.3): as much reference as at
 # inference, and seen more often, so that a small model learns to follow its voice.
 MASKED = (0.5, 1.0)
