@@ -2,7 +2,7 @@
 
 `make parity` makes the environment; then `.venv-parity/bin/python -m benchmarks.step --model F5TTS_v1_Base`.
 Results are compared before they are timed. Rows: ours, PyTorch float32, torch.compile (with --compile; needs a C++
-compiler), PyTorch bfloat16 (not with --no-bfloat16: it takes long where the processor has no bfloat16). The share is of
+compiler), both in bfloat16 (not with --no-bfloat16: they take long where the processor has no bfloat16). The share is of
 the machine's own rate for 2048 × 2048 float32 products in JAX, measured in the same run.
 """
 
@@ -37,17 +37,19 @@ def build(config: BackboneConfig, frames: int, compiled: bool, bfloat16: bool) -
     """One call a row of the table; each returns the velocity of the same guided step."""
     rng = np.random.default_rng(SEED)
     theirs, shapes = official.build(config, SEED)
-    ours = backbone_from_state_dict(draw(shapes, SEED), config)
+    weights = draw(shapes, SEED)
     x = rng.standard_normal((1, frames, 100)).astype(np.float32)
     cond = np.where(np.arange(frames)[None, :, None] < frames // 2, x, 0).astype(np.float32)
     tokens = rng.integers(0, config.text_num_embeds, (1, frames // 4))
     padded = np.pad(tokens, ((0, 0), (0, frames - tokens.shape[1])), constant_values=-1).astype(np.int32)
     lengths, cfg, t = np.array([frames], np.int32), np.array([2.0], np.float32), 0.4
 
-    graph, parameters = nnx.split(ours)
-    fixed = jax.jit(lambda p: sampler.fix_both(nnx.merge(graph, p), cond, padded, lengths))(parameters)
-    modulation = jax.jit(lambda p: nnx.merge(graph, p).modulations(jnp.array([t], jnp.float32)))(parameters)
-    step = jax.jit(lambda p, x: sampler.guided_velocity(nnx.merge(graph, p), x, fixed, modulation, lengths, cfg))
+    def jax_row(dtype: jnp.dtype) -> Callable[[], np.ndarray]:
+        graph, parameters = nnx.split(backbone_from_state_dict(weights, config, dtype))
+        fixed = jax.jit(lambda p: sampler.fix_both(nnx.merge(graph, p), cond, padded, lengths))(parameters)
+        modulation = jax.jit(lambda p: nnx.merge(graph, p).modulations(jnp.array([t], jnp.float32)))(parameters)
+        step = jax.jit(lambda p, x: sampler.guided_velocity(nnx.merge(graph, p), x, fixed, modulation, lengths, cfg))
+        return lambda: np.asarray(step(parameters, x))
 
     def torch_row(model: torch.nn.Module, dtype: torch.dtype) -> Callable[[], np.ndarray]:
         inputs = {
@@ -66,12 +68,13 @@ def build(config: BackboneConfig, frames: int, compiled: bool, bfloat16: bool) -
         return run
 
     rows = {
-        "JAX float32": lambda: np.asarray(step(parameters, x)),
+        "JAX float32": jax_row(jnp.float32),
         "PyTorch float32": torch_row(theirs.transformer, torch.float32),
     }
     if compiled:
         rows["PyTorch float32, torch.compile"] = torch_row(torch.compile(theirs.transformer), torch.float32)
     if bfloat16:
+        rows["JAX bfloat16"] = jax_row(jnp.bfloat16)
         half, _ = official.build(config, SEED)
         rows["PyTorch bfloat16"] = torch_row(half.transformer.to(torch.bfloat16), torch.bfloat16)
     return rows
@@ -84,7 +87,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="timed runs of each row, alternating")
     parser.add_argument("--depth", type=int, help="layers, to look at a part of a large model")
     parser.add_argument("--compile", action="store_true", help="a torch.compile row too")
-    parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True, help="a bfloat16 row too")
+    parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True, help="bfloat16 rows too")
     options = parser.parse_args()
     config = CONFIGS[options.model].backbone
     if options.depth:

@@ -21,6 +21,7 @@ from f5.layers import (
     modulate,
     rotary,
 )
+from f5.loops import for_loop, from_loop
 
 
 class DiTBlock(nnx.Module):
@@ -69,7 +70,9 @@ class DiT(nnx.Module):
         """All that depends on time alone, for k times: float32 [k] → [k, 6 · depth + 2, d]."""
         hidden = jax.nn.silu(self.time(t))  # [k, d]
         weight, bias = self.blocks.time.w[...], self.blocks.time.b[...]  # [depth, d, 6 d], [depth, 6 d]
-        blocks = jnp.einsum("kd,lde->kle", hidden, weight) + bias
+        blocks = (
+            jnp.einsum("kd,lde->kle", hidden.astype(weight.dtype), weight, preferred_element_type=hidden.dtype) + bias
+        )
         k, d = hidden.shape
         return jnp.concatenate([blocks.reshape(k, -1, d), self.norm_out(hidden).reshape(k, 2, d)], axis=1)
 
@@ -88,10 +91,10 @@ class DiT(nnx.Module):
         by_layer = modulation[:, :-2].reshape(b, config.depth, 6, config.dim).swapaxes(0, 1)
 
         def block(x: jax.Array, layer: tuple[nnx.State, jax.Array]) -> tuple[jax.Array, None]:
-            params, layer_modulation = layer
+            params, layer_modulation = from_loop(layer)
             return nnx.merge(graphdef, params)(x, layer_modulation, rotation, frames), None
 
-        x, _ = lax.scan(block, x, (stacked, by_layer))
+        x, _ = lax.scan(block, x, for_loop((stacked, by_layer)))
         if self.long_skip is not None:
             x = self.long_skip(jnp.concatenate([x, embedded], axis=-1))
         x = modulate(x, scale=modulation[:, -2], shift=modulation[:, -1])

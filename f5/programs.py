@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from f5 import sampler
 from f5.frontend import Reference, SegmentPlan
+from f5.layers import activation_dtype
 from f5.model import SpeechModel, backbone_inputs, cut_generated, from_backbone_scale
 from f5.placement import everywhere, over_slots, parameter_shardings
 from f5.source_vocos import with_pitch
@@ -157,7 +158,7 @@ class Programs:
         self._vocoder_graph, vocoder = nnx.split(model.vocoder)
         self._vocoder = jax.device_put(vocoder, everywhere(mesh))
         self._compiled: dict[tuple[Any, ...], jax.stages.Compiled] = {}
-        self._dtype = model.backbone.proj_out.w[...].dtype
+        self._dtype = activation_dtype(model.backbone.proj_out.w[...].dtype)
         # The unguided step is a program more for each shape: worth it only to a model that recommends no guidance.
         self._fewest_passes = 1 if model.config.sampling.cfg_strength == 0 else 2
         self._schedules = _ByteLimitedCache(cache_bytes // 2)
