@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -86,6 +88,18 @@ def test_a_vocoder_that_follows_the_pitch_equals_the_plain_model(tiny: SpeechMod
     parts = [programs.vocode(mel, a, b) for a, b in ((0, 10), (10, 24), (24, count))]
     assert programs.compile_count == before
     assert relative_error(np.concatenate(parts), model.decode(mel.frames)) < 1e-4
+
+
+def test_a_model_in_bfloat16_says_nearly_the_same(tiny: SpeechModel, reference: Reference) -> None:
+    """Its states and inputs have the type that its activations have, which on a CPU is not that of its weights."""
+    graph, parameters = nnx.split(tiny.backbone)
+    halved = jax.tree.map(lambda weight: weight.astype(jnp.bfloat16), parameters)
+    programs = build(replace(tiny, backbone=nnx.merge(graph, halved)), buckets=(256,))
+    before = programs.compile_count
+    mel, plan = alone(programs, TEXTS[1], reference, nfe=5, cfg=2.0, seed=5)
+    assert programs.compile_count == before
+    *_, x = tiny.flow(plan, reference, Sampling(5, 2.0, sway=True), seed=5)
+    assert relative_error(mel.frames, tiny.generated(x, plan)) < 0.03
 
 
 def test_a_model_that_needs_no_guidance_is_stepped_in_one_pass(tiny: SpeechModel, reference: Reference) -> None:
