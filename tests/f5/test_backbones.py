@@ -129,7 +129,9 @@ def test_bfloat16_weights_are_not_widened(name: str, golden: dict[str, np.ndarra
     case = Case(name, golden, among_others=False, dtype=jnp.bfloat16)
     stack = CASES[name].depth // (2 if CASES[name].backbone == "UNetT" else 1)
     dim = CASES[name].dim
-    assert f"f32[{stack},{dim},{dim}]" not in case.program.compile().as_text()
+    program = case.program.compile().as_text()
+    assert program is not None
+    assert f"f32[{stack},{dim},{dim}]" not in program
 
 
 def test_midpoint_equals_the_official_sampler(golden: dict[str, np.ndarray]) -> None:
