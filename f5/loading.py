@@ -36,7 +36,7 @@ def load_model(
             F5TTS_v1_Base where it is not said.
         vocab: the vocabulary; by default the `vocab.txt` beside the weights.
         vocoder: a folder or `hf://owner/repo`; by default charactr/vocos-mel-24khz, for the embedded voice its own.
-        dtype: of weights and activations. The vocoder stays float32.
+        dtype: of weights and of what is multiplied with them. The vocoder stays float32.
         max_frames: longest segment, reference included (93.75 frames a second).
 
     Raises ValueErrors that name what is missing or does not fit.

@@ -7,7 +7,7 @@ then cosine, so that a run is annealed when its minutes are over.
 
 With `--distil RUN` a new run starts from the averaged weights of an earlier one and learns its guided velocity
 (arXiv 2210.03142, section 3.1), so that one pass a step says what two did. With `--start FOLDER` it starts from the
-weights in an exported folder, where the run that made them is gone; it then unlearns their guidance within minutes.
+weights in an exported folder, where the run that made them is gone.
 """
 
 from __future__ import annotations

@@ -162,6 +162,7 @@ def main() -> None:
 
     model = exported(arguments.start) if arguments.start else SourceVocos(CONFIG, rngs=nnx.Rngs(arguments.seed))
     graphdef, params = nnx.split(model)
+    redrawer = Redrawer(arguments.flow) if arguments.flow else None
     state = fresh_state(params)
     spent = 0.0
     checkpoint, log = arguments.run / "checkpoint.npz", arguments.run / "log.csv"
@@ -176,7 +177,7 @@ def main() -> None:
         writer = csv.writer(file)
         if file.tell() == 0:
             writer.writerow(["step", "seconds", "loss", "learning_rate"])
-        for batch in prefetch(crops(arguments.seed + step, arguments.flow and Redrawer(arguments.flow))):
+        for batch in prefetch(crops(arguments.seed + step, redrawer)):
             rate = learning_rate(step, spent / budget, arguments.peak)
             state, loss = train_step(graphdef, state, jnp.float32(rate), batch)
             losses.append(float(loss))
