@@ -49,7 +49,9 @@ class Settings(BaseSettings):
     vocoder: str | None = Field(
         default=None, description="vocoder: a folder or hf://owner/repo; by default the model's own"
     )
-    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="type of the weights and of what is multiplied with them")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="type of the weights and of what is multiplied with them"
+    )
     device_mesh: str = Field(
         default="auto",
         description="devices as DATAxMODEL, such as 1x1 or 4x2: slots over DATA, heads over MODEL; or auto",
