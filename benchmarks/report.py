@@ -24,7 +24,7 @@ def environment(*packages: str) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    if not (ROOT / ".git").exists():  # a copy of the files, as on a machine that is lent
+    if not (ROOT / ".git").exists():  # a copy of the files without its history
         return "unknown"
     git = ["git", "-C", str(ROOT)]
     commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
