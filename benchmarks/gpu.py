@@ -36,6 +36,7 @@ from f5.attention import attention
 from f5.config import CONFIGS, ModelConfig
 from f5.dit import DiT
 from f5.frontend import Reference, SegmentPlan
+from f5.layers import activation_dtype
 from f5.placement import make_mesh
 from f5.programs import Programs
 from inference_types import StepRow
@@ -63,12 +64,12 @@ class Step:
     """A guided Euler step of `batch` segments of `frames` frames, all but `short` of them real."""
 
     def __init__(self, model: DiT, batch: int, frames: int, short: int = 0) -> None:
-        config, dtype = model.config, model.proj_out.w[...].dtype
+        config, self.dtype = model.config, model.proj_out.w[...].dtype
         self.config, self.batch, self.frames = config, batch, frames
         self.graph, self.parameters = nnx.split(model)
         keys = jax.random.split(jax.random.key(0), 2)
         self.x = jax.random.normal(keys[0], (batch, frames, config.mel_dim))
-        self.fixed = jax.random.normal(keys[1], (batch, 2, frames, config.dim)).astype(dtype)
+        self.fixed = jax.random.normal(keys[1], (batch, 2, frames, config.dim), activation_dtype(self.dtype))
         self.lengths = jnp.full((batch,), frames - short, jnp.int32)
         self.modulation = jnp.repeat(model.modulations(jnp.array([0.4], jnp.float32)), batch, axis=0)
         self.cfg = jnp.full((batch,), CFG)
@@ -89,7 +90,7 @@ class Step:
         lengths = jnp.repeat(self.lengths, 2)
         both = self.fixed.reshape(rows, n, config.dim)
         valid = (jnp.arange(n)[None, :] < lengths[:, None])[..., None]
-        heads = jax.random.normal(jax.random.key(1), (rows, n, config.heads, config.dim_head), both.dtype)
+        heads = jax.random.normal(jax.random.key(1), (rows, n, config.heads, config.dim_head), self.dtype)
 
         @jax.jit
         def all_attention(q: jax.Array, kv: jax.Array) -> jax.Array:
