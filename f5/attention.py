@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from f5.loops import for_loop, from_loop
+from f5 import loops
 
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
@@ -31,7 +30,7 @@ def _attention_by_head(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Ar
     bias = jnp.where(jnp.arange(n)[None, :] < lengths[:, None], 0.0, -jnp.inf).astype(jnp.float32)  # [b, n]
 
     def one_head(inputs: tuple[jax.Array, jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        q1, k1, v1, bias1 = from_loop(inputs)  # [n, d], [d, n], [n, d], [n]
+        q1, k1, v1, bias1 = inputs  # [n, d], [d, n], [n, d], [n]
         scores = jnp.matmul(q1, k1, preferred_element_type=jnp.float32) + bias1[None, :]
         weights = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
         total = jnp.sum(weights, axis=-1, keepdims=True)
@@ -41,5 +40,5 @@ def _attention_by_head(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Ar
     # Keys are turned before the loop: within it, in bfloat16, turning costs as much as the product.
     q, v = (x.transpose(0, 2, 1, 3).reshape(b * h, n, d) for x in (q * d**-0.5, v))
     k = k.transpose(0, 2, 3, 1).reshape(b * h, d, n)
-    out = lax.map(one_head, for_loop((q, k, v, jnp.repeat(bias, h, axis=0))))
+    out = loops.map_over(one_head, (q, k, v, jnp.repeat(bias, h, axis=0)))
     return out.reshape(b, h, n, d).transpose(0, 2, 1, 3)

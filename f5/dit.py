@@ -8,8 +8,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 
+from f5 import loops
 from f5.config import BackboneConfig
 from f5.layers import (
     Attention,
@@ -21,7 +21,6 @@ from f5.layers import (
     modulate,
     rotary,
 )
-from f5.loops import for_loop, from_loop
 
 
 class DiTBlock(nnx.Module):
@@ -91,10 +90,10 @@ class DiT(nnx.Module):
         by_layer = modulation[:, :-2].reshape(b, config.depth, 6, config.dim).swapaxes(0, 1)
 
         def block(x: jax.Array, layer: tuple[nnx.State, jax.Array]) -> tuple[jax.Array, None]:
-            params, layer_modulation = from_loop(layer)
+            params, layer_modulation = layer
             return nnx.merge(graphdef, params)(x, layer_modulation, rotation, frames), None
 
-        x, _ = lax.scan(block, x, for_loop((stacked, by_layer)))
+        x, _ = loops.scan(block, x, (stacked, by_layer))
         if self.long_skip is not None:
             x = self.long_skip(jnp.concatenate([x, embedded], axis=-1))
         x = modulate(x, scale=modulation[:, -2], shift=modulation[:, -1])

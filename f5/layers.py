@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from f5 import loops
 from f5.attention import attention
 from f5.config import BackboneConfig
-from f5.loops import for_loop, from_loop
 
 
 def layer_norm(x: jax.Array, eps: float = 1e-6) -> jax.Array:
@@ -121,10 +121,10 @@ def _grouped_conv_by_group(x: jax.Array, w: jax.Array, groups: int) -> jax.Array
     window = jnp.arange(n)[:, None] + jnp.arange(taps)  # as one gather: compiles in a third of the time of k slices
 
     def one_group(inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
-        x1, w1 = from_loop(inputs)
+        x1, w1 = inputs
         return jnp.matmul(x1[:, window].reshape(b, n, taps * width), w1, preferred_element_type=x.dtype)
 
-    out = lax.map(one_group, for_loop((by_group, kernels)))  # [g, b, n, o]
+    out = loops.map_over(one_group, (by_group, kernels))  # [g, b, n, o]
     return out.transpose(1, 2, 0, 3).reshape(b, n, d)
 
 
@@ -207,9 +207,9 @@ class TextEmbedding(nnx.Module):
         graphdef, stacked = nnx.split(self.blocks)
 
         def block(x: jax.Array, params: nnx.State) -> tuple[jax.Array, None]:
-            return jnp.where(keep, nnx.merge(graphdef, from_loop(params))(x, valid), 0), None
+            return jnp.where(keep, nnx.merge(graphdef, params)(x, valid), 0), None
 
-        text, _ = lax.scan(block, text, for_loop(stacked))
+        text, _ = loops.scan(block, text, stacked)
         if self.config.text_embedding_average_upsampling:
             text = average_upsample(text, jnp.sum(is_text[..., 0], axis=1), frames)
         return text

@@ -1,4 +1,4 @@
-"""What loops of the program run over, in a form that keeps bfloat16 as it is.
+"""`lax.scan` and `lax.map` over arrays that keep bfloat16 as it is.
 
 XLA's CPU backend cannot slice bfloat16: it widens whatever a loop slices to float32, all of it before the loop, and
 narrows each slice again. As 16-bit integers the same bits pass.
@@ -6,28 +6,37 @@ narrows each slice again. As 16-bit integers the same bits pass.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-Tree = TypeVar("Tree")
+Carry = TypeVar("Carry")
+Out = TypeVar("Out")
+Tree = Any
 
 
-def for_loop(tree: Tree) -> Tree:
-    """The arrays of a tree, bfloat16 ones as bits, to be given to `lax.scan` or `lax.map`."""
+def scan(body: Callable[[Carry, Any], tuple[Carry, Out]], carry: Carry, over: Tree) -> tuple[Carry, Out]:
+    """`lax.scan`; what is sliced may be bfloat16, but not uint16."""
+    result: tuple[Carry, Out] = lax.scan(lambda held, bits: body(held, _from_bits(bits)), carry, _to_bits(over))
+    return result
+
+
+def map_over(body: Callable[[Any], Out], over: Tree) -> Out:
+    """`lax.map`; what is sliced may be bfloat16, but not uint16."""
+    result: Out = lax.map(lambda bits: body(_from_bits(bits)), _to_bits(over))
+    return result
+
+
+def _to_bits(tree: Tree) -> Tree:
     return _reinterpreted(tree, jnp.bfloat16, jnp.uint16)
 
 
-def from_loop(tree: Tree) -> Tree:
-    """Inside the loop's body: what `for_loop` was given."""
+def _from_bits(tree: Tree) -> Tree:
     return _reinterpreted(tree, jnp.uint16, jnp.bfloat16)
 
 
 def _reinterpreted(tree: Tree, given: jnp.dtype, wanted: jnp.dtype) -> Tree:
-    def one(leaf: jax.Array) -> jax.Array:
-        return lax.bitcast_convert_type(leaf, wanted) if leaf.dtype == given else leaf
-
-    changed: Tree = jax.tree.map(one, tree)
-    return changed
+    return jax.tree.map(lambda leaf: lax.bitcast_convert_type(leaf, wanted) if leaf.dtype == given else leaf, tree)

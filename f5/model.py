@@ -168,8 +168,13 @@ def backbone_inputs(
     tokens[0, : len(used)] = used
     cond = np.zeros((1, n, config.backbone.mel_dim), np.float32)
     known = reference.mel[: plan.frames]
-    cond[0, : len(known)] = (known + np.float32(config.mel_offset)) * np.float32(config.mel_scale)
+    cond[0, : len(known)] = to_backbone_scale(config, known)
     return tokens, cond, np.array([plan.frames], np.int32)
+
+
+def to_backbone_scale(config: ModelConfig, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the backbone hears from log-mel; any shape."""
+    return (mel + np.float32(config.mel_offset)) * np.float32(config.mel_scale)
 
 
 def from_backbone_scale(config: ModelConfig, x: jax.Array) -> jax.Array:

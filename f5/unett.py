@@ -8,11 +8,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 
+from f5 import loops
 from f5.config import BackboneConfig
 from f5.layers import Attention, FeedForward, InputProjection, Linear, RMSNorm, TextEmbedding, TimeEmbedding, rotary
-from f5.loops import for_loop, from_loop
 
 # F.normalize, on which x_transformers' RMSNorm rests, guards the norm of the whole vector, not its mean square.
 _RMS_EPS = 1e-24
@@ -80,10 +79,10 @@ class UNetT(nnx.Module):
         later_def, later = nnx.split(self.later)
 
         def down(x: jax.Array, params: nnx.State) -> tuple[jax.Array, jax.Array]:
-            return nnx.merge(first_def, from_loop(params))(x, rotation, lengths), x
+            return nnx.merge(first_def, params)(x, rotation, lengths), x
 
         def up(x: jax.Array, layer: tuple[nnx.State, jax.Array]) -> tuple[jax.Array, None]:
-            params, skip = from_loop(layer)
+            params, skip = layer
             block = nnx.merge(later_def, params)
             if block.skip is not None:
                 x = block.skip(jnp.concatenate([x, skip], axis=-1))
@@ -91,6 +90,6 @@ class UNetT(nnx.Module):
                 x = x + skip
             return block(x, rotation, lengths), None
 
-        x, skips = lax.scan(down, x, for_loop(first))  # skips [depth / 2, b, n + 1, d]
-        x, _ = lax.scan(up, x, for_loop((later, skips[::-1])))
+        x, skips = loops.scan(down, x, first)  # skips [depth / 2, b, n + 1, d]
+        x, _ = loops.scan(up, x, (later, skips[::-1]))
         return self.proj_out(self.norm_out(x)[:, 1:]).astype(jnp.float32)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from f5 import sampler
 from f5.dit import DiT
 from f5.lengths import FRAMES_A_TOKEN, allocate
-from f5.model import from_backbone_scale
+from f5.model import from_backbone_scale, to_backbone_scale
 from training.corpus import ID
 from training.teacher import Utterance
 from training.train_flow import CONFIG, exported
@@ -45,7 +45,7 @@ class Redrawer:
             return mel
         tokens = np.repeat([ID[symbol] for symbol in spoken.symbols], allocate(lengths, n // FRAMES_A_TOKEN))
         padded, symbols = np.zeros((1, LONGEST, mel.shape[1]), np.float32), np.full((1, LONGEST), -1, np.int32)
-        padded[0, :n] = (mel + CONFIG.mel_offset) * CONFIG.mel_scale
+        padded[0, :n] = to_backbone_scale(CONFIG, mel)
         symbols[0, : len(tokens)] = tokens
         noise = rng.normal(size=padded.shape).astype(np.float32)
         first = len(self._times) - 1 - int(rng.integers(1, LAST_STEPS + 1))

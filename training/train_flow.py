@@ -32,6 +32,7 @@ from flax import nnx
 from f5.config import CONFIGS, BackboneConfig
 from f5.dit import DiT
 from f5.lengths import allocate
+from f5.model import to_backbone_scale
 from f5.phonemes import SYMBOLS
 from f5.weights import load_backbone
 from training.checkpoints import load_checkpoint, save_checkpoint
@@ -121,7 +122,7 @@ class Corpus:
         tokens = np.full((len(rows), n), -1, np.int32)
         frames = np.array([len(row[0]) for row in rows], np.int32)
         for index, (row, symbols) in enumerate(rows):
-            mel[index, : len(row)] = (row.astype(np.float32) + CONFIG.mel_offset) * CONFIG.mel_scale
+            mel[index, : len(row)] = to_backbone_scale(CONFIG, row.astype(np.float32))
             tokens[index, : len(symbols)] = symbols
         masked = (frames * rng.uniform(*MASKED, len(rows))).astype(np.int32)
         first = (rng.random(len(rows)) * (frames - masked + 1)).astype(np.int32)
