@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from f5.config import BackboneConfig
+from f5_tts_server.f5.config import BackboneConfig
 
 
 def step_flops(config: BackboneConfig, frames: int, rows: int = 2) -> float:

@@ -38,16 +38,16 @@ from vocos.pretrained import Vocos as OfficialVocos
 
 from benchmarks.drawn import alphabet
 from benchmarks.report import ROOT, environment, print_last_line
-from f5 import sampler
-from f5.config import CONFIGS, Sampling
-from f5.model import SpeechModel
-from f5.text import PinyinFrontend
-from f5.vocos import Vocos, VocosConfig
-from f5.weights import backbone_from_state_dict, load_vocos, save_vocos
+from f5_tts_server.f5 import sampler
+from f5_tts_server.f5.config import CONFIGS, Sampling
+from f5_tts_server.f5.model import SpeechModel
+from f5_tts_server.f5.text import PinyinFrontend
+from f5_tts_server.f5.vocos import Vocos, VocosConfig
+from f5_tts_server.f5.weights import backbone_from_state_dict, load_vocos, save_vocos
 from tests.golden import official
 from tests.golden.random_weights import draw
 
-EMBEDDED = ROOT / "voices" / "embedded"
+EMBEDDED = ROOT / "f5_tts_server" / "embedded" / "assets"
 EMBEDDED_VOCODER = VocosConfig(dim=192, intermediate_dim=576, num_layers=6)
 SEED = 1
 CFG, SWAY = 2.0, -1.0

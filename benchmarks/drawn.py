@@ -6,11 +6,11 @@ from typing import Any
 
 from flax import nnx
 
-from f5.config import ModelConfig
-from f5.dit import DiT
-from f5.model import SpeechModel
-from f5.text import PinyinFrontend, Vocab
-from f5.vocos import Vocos, VocosConfig
+from f5_tts_server.f5.config import ModelConfig
+from f5_tts_server.f5.dit import DiT
+from f5_tts_server.f5.model import SpeechModel
+from f5_tts_server.f5.text import PinyinFrontend, Vocab
+from f5_tts_server.f5.vocos import Vocos, VocosConfig
 
 
 def alphabet(size: int) -> Vocab:

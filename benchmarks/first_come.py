@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import sys
 
-from engine.job import Job
-from engine.scheduler import Scheduler, _Segment
-from engine.stages.request_queue import RequestQueue
-from main import configure_logging, create_app, serve
-from settings import read_settings
-from tts_engine import TTSEngine
+from f5_tts_server.app import configure_logging, create_app, serve
+from f5_tts_server.engine.job import Job
+from f5_tts_server.engine.scheduler import Scheduler, _Segment
+from f5_tts_server.engine.stages.request_queue import RequestQueue
+from f5_tts_server.settings import read_settings
+from f5_tts_server.tts_engine import TTSEngine
 
 
 class FirstComeQueue(RequestQueue):

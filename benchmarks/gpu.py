@@ -31,15 +31,15 @@ from jax import lax
 from benchmarks.arithmetic import matmul_rate, step_flops
 from benchmarks.drawn import drawn_model
 from benchmarks.report import environment, print_last_line
-from f5 import audio, sampler
-from f5.attention import attention
-from f5.config import CONFIGS, ModelConfig
-from f5.dit import DiT
-from f5.frontend import Reference, SegmentPlan
-from f5.layers import activation_dtype
-from f5.placement import make_mesh
-from f5.programs import Programs
-from inference_types import StepRow
+from f5_tts_server.f5 import audio, sampler
+from f5_tts_server.f5.attention import attention
+from f5_tts_server.f5.config import CONFIGS, ModelConfig
+from f5_tts_server.f5.dit import DiT
+from f5_tts_server.f5.frontend import Reference, SegmentPlan
+from f5_tts_server.f5.layers import activation_dtype
+from f5_tts_server.f5.placement import make_mesh
+from f5_tts_server.f5.programs import Programs
+from f5_tts_server.inference_types import StepRow
 
 CFG, DT = 2.0, 1e-3
 TOLERANCE = 0.05  # relative, of a guided velocity in bfloat16

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from inference_types import Programs
-from loading import load_programs
-from main import configure_logging, create_app, serve
-from settings import Settings, read_settings
+from f5_tts_server.app import configure_logging, create_app, serve
+from f5_tts_server.inference_types import Programs
+from f5_tts_server.loading import load_programs
+from f5_tts_server.settings import Settings, read_settings
 
 VERBS = ("prepare_reference", "split", "plan", "schedule", "prefill", "insert", "step", "take", "vocode")
 

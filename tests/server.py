@@ -104,11 +104,11 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 
 def main(arguments: list[str]) -> int:
     """What runs in the subprocess."""
-    from inference_types import Programs, SamplingDefaults
-    from main import configure_logging, create_app, serve
-    from settings import Settings, read_settings
+    from f5_tts_server.app import configure_logging, create_app, serve
+    from f5_tts_server.inference_types import Programs, SamplingDefaults
+    from f5_tts_server.settings import Settings, read_settings
+    from f5_tts_server.voices.store import VoiceStore
     from tests.toy_programs import ToyPrograms
-    from voices.store import VoiceStore
 
     toy = json.loads(arguments[1])
     settings = read_settings(arguments[2:])

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from f5.config import Sampling
-from f5.loading import load_model
-from f5.model import SpeechModel
+from f5_tts_server.f5.config import Sampling
+from f5_tts_server.f5.loading import load_model
+from f5_tts_server.f5.model import SpeechModel
 from tests import tiny_model
 from tests.f5.conftest import clip
 from tests.server import Server, running

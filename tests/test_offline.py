@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import soundfile
 
-import offline
-from api.generate_body import Translator
-from inference_types import SamplingDefaults
-from settings import Settings
+from f5_tts_server import offline
+from f5_tts_server.api.generate_body import Translator
+from f5_tts_server.inference_types import SamplingDefaults
+from f5_tts_server.settings import Settings
+from f5_tts_server.tts_engine import TTSEngine
+from f5_tts_server.voices.store import VoiceStore
+from f5_tts_server.voices.transcription import Transcriber
 from tests.server import wav_clip
 from tests.toy_programs import RATE, ToyPrograms
-from tts_engine import TTSEngine
-from voices.store import VoiceStore
-from voices.transcription import Transcriber
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from settings import PREFIX, Settings
+from f5_tts_server.settings import PREFIX, Settings
 from tests.server import ROOT, running
 
 ENGLISH = (ROOT / "README_STREAMING.md").read_text("utf-8")

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import yaml
 from flax import nnx
 
-from f5.config import CONFIGS
-from f5.dit import DiT
-from f5.vocos import Vocos, VocosConfig
-from f5.weights import backbone_from_state_dict, backbone_state_dict, save_backbone, save_vocos
+from f5_tts_server.f5.config import CONFIGS
+from f5_tts_server.f5.dit import DiT
+from f5_tts_server.f5.vocos import Vocos, VocosConfig
+from f5_tts_server.f5.weights import backbone_from_state_dict, backbone_state_dict, save_backbone, save_vocos
 from tests.golden.random_weights import draw
 
 SEED = 20_261_122

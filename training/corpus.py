@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from f5.audio import TARGET_RMS, mel
-from f5.config import MelConfig
-from f5.phonemes import SYMBOLS, phonemes
+from f5_tts_server.embedded.phonemes import SYMBOLS, phonemes
+from f5_tts_server.f5.audio import TARGET_RMS, mel
+from f5_tts_server.f5.config import MelConfig
 from training.sentences import sentences
 from training.teacher import DITHER, Mismatch, Teacher, Utterance, Voice
 

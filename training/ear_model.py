@@ -13,9 +13,9 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from f5.layers import Linear, layer_norm
-from f5.phonemes import BOUNDARY, PAUSES
-from f5.pronunciation import CONSONANTS, VOWELS
+from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES
+from f5_tts_server.embedded.pronunciation import CONSONANTS, VOWELS
+from f5_tts_server.f5.layers import Linear, layer_norm
 
 SOUNDS: tuple[str, ...] = (*CONSONANTS, *VOWELS)
 """What the ear tells apart. Its class k is SOUNDS[k − 1]; class 0 is CTC's blank."""

@@ -13,9 +13,9 @@ import soxr
 from flax import nnx
 from numpy.typing import NDArray
 
-from f5.audio import mel
-from f5.config import MelConfig
-from f5.phonemes import BOUNDARY, PAUSES
+from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES
+from f5_tts_server.f5.audio import mel
+from f5_tts_server.f5.config import MelConfig
 from training.corpus import MEL, level
 from training.ear_model import FRAMES_A_STEP, EarModel, collapse, sounds
 from training.export import averaged

@@ -21,12 +21,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from f5.audio import mel
-from f5.config import Sampling
-from f5.frontend import Reference
-from f5.loading import EMBEDDED, load_model
-from f5.model import SpeechModel
-from f5.phonemes import phonemes
+from f5_tts_server.embedded.phonemes import phonemes
+from f5_tts_server.f5.audio import mel
+from f5_tts_server.f5.config import Sampling
+from f5_tts_server.f5.frontend import Reference
+from f5_tts_server.f5.loading import EMBEDDED, load_model
+from f5_tts_server.f5.model import SpeechModel
 from training.corpus import MEL, NAMED_VOICES, UNSEEN_VARIANTS, level
 from training.ear_model import sounds
 from training.ears import (

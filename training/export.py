@@ -1,4 +1,4 @@
-"""Writes what a run has learnt into `voices/embedded`: `python -m training.export --flow RUN --vocoder RUN`.
+"""Writes what a run has learnt into `f5_tts_server/embedded/assets`: `python -m training.export --flow RUN --vocoder RUN`.
 
 The averaged weights, in float16, under the official names; the vocabulary; the reference clips as the teacher speaks
 them. Any part whose run is not given stays as it is.
@@ -17,9 +17,9 @@ import numpy as np
 import soundfile
 from flax import nnx
 
-from f5.phonemes import BOUNDARY, SYMBOLS, phonemes
-from f5.source_vocos import SourceVocos
-from f5.weights import save_backbone, save_vocos
+from f5_tts_server.embedded.phonemes import BOUNDARY, SYMBOLS, phonemes
+from f5_tts_server.embedded.source_vocos import SourceVocos
+from f5_tts_server.f5.weights import save_backbone, save_vocos
 from training import train_vocoder
 from training.checkpoints import load_checkpoint
 from training.corpus import NAMED_VOICES, level
@@ -28,7 +28,7 @@ from training.train_flow import build, fresh_state
 
 Model = TypeVar("Model", bound=nnx.Module)
 
-EMBEDDED = Path("voices/embedded")
+EMBEDDED = Path("f5_tts_server/embedded/assets")
 CLIPS: dict[str, tuple[str, str]] = {
     "ada": ("Ada", "Soft light fell on the water."),
     "ben": ("Ben", "We walked along the beach today."),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from f5.audio import mel_filters
-from f5.config import MelConfig
+from f5_tts_server.f5.audio import mel_filters
+from f5_tts_server.f5.config import MelConfig
 
 
 def griffin_lim(log_mel: NDArray[np.float32], config: MelConfig, *, rounds: int) -> NDArray[np.float32]:

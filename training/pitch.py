@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from f5.source_vocos import HIGHEST, LOWEST
+from f5_tts_server.embedded.source_vocos import HIGHEST, LOWEST
 from training.corpus import MEL
 
 WINDOW = 1536  # samples, three periods of the lowest voices

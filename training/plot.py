@@ -16,9 +16,9 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from f5.audio import mel
-from f5.loading import EMBEDDED
-from f5.phonemes import phonemes
+from f5_tts_server.embedded.phonemes import phonemes
+from f5_tts_server.f5.audio import mel
+from f5_tts_server.f5.loading import EMBEDDED
 from training.corpus import MEL, level
 from training.evaluate import Bench
 

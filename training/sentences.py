@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from f5.pronunciation import known_words
+from f5_tts_server.embedded.pronunciation import known_words
 
 HELDOUT = Path(__file__).with_name("heldout.txt")
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 
-from f5.phonemes import BOUNDARY, PAUSES
-from f5.pronunciation import STRESSES, VOWELS
+from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES
+from f5_tts_server.embedded.pronunciation import STRESSES, VOWELS
 
 SAMPLE_RATE = 24_000
 DITHER = 3e-4  # some voices have bands of exact zeros, which a log-mel would turn into cliffs

@@ -23,8 +23,8 @@ import numpy as np
 import optax
 from flax import nnx
 
-from f5.audio import mel
-from f5.phonemes import phonemes
+from f5_tts_server.embedded.phonemes import phonemes
+from f5_tts_server.f5.audio import mel
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.corpus import MEL, NAMED_VOICES, SEEN_VARIANTS, level
 from training.ear_model import BLANK, FRAMES_A_STEP, EarModel, classes

@@ -29,12 +29,12 @@ import numpy as np
 import optax
 from flax import nnx
 
-from f5.config import CONFIGS, BackboneConfig
-from f5.dit import DiT
-from f5.lengths import allocate
-from f5.model import to_backbone_scale
-from f5.phonemes import SYMBOLS
-from f5.weights import load_backbone
+from f5_tts_server.embedded.lengths import allocate
+from f5_tts_server.embedded.phonemes import SYMBOLS
+from f5_tts_server.f5.config import CONFIGS, BackboneConfig
+from f5_tts_server.f5.dit import DiT
+from f5_tts_server.f5.model import to_backbone_scale
+from f5_tts_server.f5.weights import load_backbone
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.prefetch import prefetch
 

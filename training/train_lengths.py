@@ -1,4 +1,4 @@
-"""Trains the length model: `python -m training.train_lengths --out voices/embedded/lengths.safetensors`.
+"""Trains the length model: `python -m training.train_lengths --out f5_tts_server/embedded/assets/lengths.safetensors`.
 
 The truth is the teacher's own timing, exact to the sample. Takes a minute; prints its error on sentences kept out.
 """
@@ -17,9 +17,9 @@ import numpy as np
 import optax
 from safetensors.numpy import save_file
 
-from f5.config import MelConfig
-from f5.lengths import FASTEST, SLOWEST, features, rate_feature
-from f5.phonemes import SYMBOLS, phonemes
+from f5_tts_server.embedded.lengths import FASTEST, SLOWEST, features, rate_feature
+from f5_tts_server.embedded.phonemes import SYMBOLS, phonemes
+from f5_tts_server.f5.config import MelConfig
 from training.corpus import SEEN_VARIANTS
 from training.sentences import heldout_sentences, sentences
 from training.teacher import Mismatch, Teacher, Voice
@@ -76,7 +76,7 @@ def initial(place_width: int, seed: int) -> Parameters:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("voices/embedded/lengths.safetensors"))
+    parser.add_argument("--out", type=Path, default=Path("f5_tts_server/embedded/assets/lengths.safetensors"))
     parser.add_argument("--sentences", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()

@@ -24,11 +24,11 @@ import numpy as np
 import optax
 from flax import nnx
 
-from f5.audio import mel, mel_filters
-from f5.phonemes import phonemes
-from f5.source_vocos import PitchTracker, SourceVocos, bin_frequencies
-from f5.vocos import Vocos, VocosConfig
-from f5.weights import load_vocos
+from f5_tts_server.embedded.phonemes import phonemes
+from f5_tts_server.embedded.source_vocos import PitchTracker, SourceVocos, bin_frequencies
+from f5_tts_server.f5.audio import mel, mel_filters
+from f5_tts_server.f5.vocos import Vocos, VocosConfig
+from f5_tts_server.f5.weights import load_vocos
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.corpus import MEL, draw_voice, level
 from training.pitch import track

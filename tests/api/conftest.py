@@ -16,12 +16,12 @@ import httpx
 import pytest
 import uvicorn
 
-from inference_types import SamplingDefaults
-from main import create_app
-from settings import Settings
+from f5_tts_server.app import create_app
+from f5_tts_server.inference_types import SamplingDefaults
+from f5_tts_server.settings import Settings
+from f5_tts_server.voices.store import VoiceStore
 from tests.toy_programs import ToyPrograms
 from tests.voices.clips import TEXT, file, speech
-from voices.store import VoiceStore
 
 DEFAULTS = SamplingDefaults(nfe=8, cfg_strength=2.0, speed=1.0, sway=True)
 

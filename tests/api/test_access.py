@@ -11,12 +11,12 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from api.access import Access, read_keys
-from main import create_app
-from settings import Settings
+from f5_tts_server.api.access import Access, read_keys
+from f5_tts_server.app import create_app
+from f5_tts_server.settings import Settings
+from f5_tts_server.voices.store import VoiceStore
 from tests.api.conftest import DEFAULTS, Server
 from tests.toy_programs import ToyPrograms
-from voices.store import VoiceStore
 
 KEYS = ("first-secret-key", "second-secret-key")
 

@@ -12,7 +12,7 @@ import numpy as np
 import openai
 import pytest
 
-from formats import FORMATS
+from f5_tts_server.formats import FORMATS
 from tests.api.conftest import Server
 from tests.formats.test_encoders import DELAY, MOST_PADDING, decode
 from tests.toy_programs import ToyPrograms

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.first_come import FirstComeEngine
-from engine.options import EngineOptions
-from inference_types import Failed, GenerationRequest, Speech, Ticket, VoiceClip
+from f5_tts_server.engine.options import EngineOptions
+from f5_tts_server.inference_types import Failed, GenerationRequest, Speech, Ticket, VoiceClip
 from tests.server import wav_clip
 from tests.toy_programs import ToyPrograms
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.cache import ByteLRU, content_key
-from inference_types import VoiceClip
+from f5_tts_server.engine.cache import ByteLRU, content_key
+from f5_tts_server.inference_types import VoiceClip
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.joiner import Joiner, Slicer
+from f5_tts_server.engine.joiner import Joiner, Slicer
 
 RATE = 1000  # a fade of 150 samples
 Wave = npt.NDArray[np.float32]

@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.options import EngineOptions
-from engine.scheduler import Batch, Key, Scheduler
+from f5_tts_server.engine.options import EngineOptions
+from f5_tts_server.engine.scheduler import Batch, Key, Scheduler
 
 BUCKETS = (64, 128, 256)
 PATIENCE = 5

@@ -18,9 +18,9 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.job import Job
-from engine.options import EngineOptions
-from inference_types import (
+from f5_tts_server.engine.job import Job
+from f5_tts_server.engine.options import EngineOptions
+from f5_tts_server.inference_types import (
     AudioChunk,
     Done,
     Failed,
@@ -32,8 +32,8 @@ from inference_types import (
     Speech,
     VoiceClip,
 )
+from f5_tts_server.tts_engine import EngineState, RequestTicket, TTSEngine
 from tests.toy_programs import RATE, ToyPrograms, expected
-from tts_engine import EngineState, RequestTicket, TTSEngine
 
 LONG = "It was a bright cold day in April and the clocks were striking thirteen as the wind blew dust around. " * 4
 NFE = 8

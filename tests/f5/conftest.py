@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from f5.frontend import Reference
-from f5.loading import load_model
-from f5.model import SpeechModel
+from f5_tts_server.f5.frontend import Reference
+from f5_tts_server.f5.loading import load_model
+from f5_tts_server.f5.model import SpeechModel
 from tests import tiny_model
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from f5.config import CONFIGS
-from f5.weights import backbone_shapes, load_backbone
+from f5_tts_server.f5.config import CONFIGS
+from f5_tts_server.f5.weights import backbone_shapes, load_backbone
 
 CONFIG = CONFIGS["F5TTS_v1_Base"].backbone
 SECONDS, RATIO = 10.0, 1.3

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from f5.loading import load_model
-from f5.placement import make_mesh
-from f5.programs import Programs
+from f5_tts_server.f5.loading import load_model
+from f5_tts_server.f5.placement import make_mesh
+from f5_tts_server.f5.programs import Programs
 from tests import tiny_model
 from tests.f5.conftest import clip
 from tests.f5.test_programs import TEXTS, Row

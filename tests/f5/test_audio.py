@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5.audio import (
+from f5_tts_server.f5.audio import (
     MAX_SECONDS,
     AudioError,
     AudioTooLongError,
@@ -25,7 +25,7 @@ from f5.audio import (
     resample,
     trim_reference,
 )
-from f5.config import MelConfig
+from f5_tts_server.f5.config import MelConfig
 
 RATE = 24_000
 GOLDEN = dict(np.load(Path(__file__).parents[1] / "golden" / "frontend_audio.npz"))

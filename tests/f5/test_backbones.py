@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from f5 import sampler
-from f5.weights import backbone_from_state_dict
+from f5_tts_server.f5 import sampler
+from f5_tts_server.f5.weights import backbone_from_state_dict
 from tests.golden.backbone_cases import CASES, FRAMES, REF_FRAMES, SAMPLER, SEED, TIMES, VOCAB
 from tests.golden.random_weights import draw
 

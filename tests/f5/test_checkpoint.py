@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from f5.checkpoint import CheckpointError, open_checkpoint
+from f5_tts_server.f5.checkpoint import CheckpointError, open_checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from f5 import hub
-from f5.hub import ModelFilesError, backbone_files, vocoder_files
+from f5_tts_server.f5 import hub
+from f5_tts_server.f5.hub import ModelFilesError, backbone_files, vocoder_files
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -139,7 +139,7 @@ def resolve(folder: Path, call: str, **environment: str) -> dict[str, Any]:
     """Runs a call of f5.hub in a fresh Python, as huggingface_hub reads its settings when imported."""
     program = f"""
 import json
-from f5 import hub
+from f5_tts_server.f5 import hub
 try:
     files = hub.{call}
     print(json.dumps({{name: str(path) for name, path in vars(files).items()}}))

@@ -16,13 +16,13 @@ import pytest
 from flax import nnx
 from numpy.typing import NDArray
 
-from f5.config import Sampling
-from f5.frontend import Reference
-from f5.model import SpeechModel
-from f5.placement import make_mesh
-from f5.programs import Programs, Schedule
-from f5.source_vocos import SourceVocos
-from f5.vocos import VocosConfig
+from f5_tts_server.embedded.source_vocos import SourceVocos
+from f5_tts_server.f5.config import Sampling
+from f5_tts_server.f5.frontend import Reference
+from f5_tts_server.f5.model import SpeechModel
+from f5_tts_server.f5.placement import make_mesh
+from f5_tts_server.f5.programs import Programs, Schedule
+from f5_tts_server.f5.vocos import VocosConfig
 from tests.f5.conftest import clip
 
 TEXTS = ("One.", "Two words here.", "A somewhat longer text that fills more frames.", "And another of them, yes.")

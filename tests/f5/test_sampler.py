@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from f5 import sampler
+from f5_tts_server.f5 import sampler
 
 
 def test_euler_and_midpoint_converge_at_their_order() -> None:

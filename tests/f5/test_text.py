@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5.audio import mel, resample
-from f5.config import MelConfig
-from f5.frontend import Reference
-from f5.text import (
+from f5_tts_server.f5.audio import mel, resample
+from f5_tts_server.f5.config import MelConfig
+from f5_tts_server.f5.frontend import Reference
+from f5_tts_server.f5.text import (
     CROSS_FADE_SECONDS,
     SHORT_BYTES,
     PinyinFrontend,

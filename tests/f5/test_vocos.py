@@ -13,8 +13,8 @@ import safetensors.numpy
 import yaml
 from flax import nnx
 
-from f5.vocos import Vocos, VocosConfig
-from f5.weights import load_vocos
+from f5_tts_server.f5.vocos import Vocos, VocosConfig
+from f5_tts_server.f5.weights import load_vocos
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "vocos.npz"
 CONFIGS = {

@@ -14,12 +14,12 @@ import pytest
 import safetensors.numpy
 from flax import nnx
 
-from f5.checkpoint import CheckpointError
-from f5.config import CONFIGS, BackboneConfig
-from f5.dit import DiT
-from f5.unett import UNetT
-from f5.vocos import VocosConfig
-from f5.weights import (
+from f5_tts_server.f5.checkpoint import CheckpointError
+from f5_tts_server.f5.config import CONFIGS, BackboneConfig
+from f5_tts_server.f5.dit import DiT
+from f5_tts_server.f5.unett import UNetT
+from f5_tts_server.f5.vocos import VocosConfig
+from f5_tts_server.f5.weights import (
     backbone_from_state_dict,
     backbone_state_dict,
     load_backbone,

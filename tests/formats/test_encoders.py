@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from formats import FORMATS, open_encoder
-from formats.wav import HEADER_BYTES, with_known_length
+from f5_tts_server.formats import FORMATS, open_encoder
+from f5_tts_server.formats.wav import HEADER_BYTES, with_known_length
 
 RATE = 24_000
 # samples of silence the decoder puts before the clip, and the most it may put after it

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from formats.level import KNEE, limited
+from f5_tts_server.formats.level import KNEE, limited
 
 
 def test_quiet_samples_are_not_touched() -> None:

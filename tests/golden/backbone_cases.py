@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from f5.config import BackboneConfig
+from f5_tts_server.f5.config import BackboneConfig
 
 SEED = 20_261_122
 VOCAB = 40

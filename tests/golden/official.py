@@ -9,7 +9,7 @@ from dataclasses import asdict
 import numpy as np
 import torch
 
-from f5.config import BackboneConfig
+from f5_tts_server.f5.config import BackboneConfig
 from tests.golden.random_weights import draw
 
 _trainer = types.ModuleType("f5_tts.model.trainer")

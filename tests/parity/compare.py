@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from flax import nnx
 
-from f5 import audio, sampler
-from f5.config import CONFIGS, BackboneConfig, MelConfig
-from f5.dit import DiT
-from f5.pinyin import pinyin_tokens
-from f5.text import Vocab, chunk_text
-from f5.unett import UNetT
-from f5.vocos import VocosConfig
-from f5.weights import backbone_from_state_dict, load_vocos
+from f5_tts_server.f5 import audio, sampler
+from f5_tts_server.f5.config import CONFIGS, BackboneConfig, MelConfig
+from f5_tts_server.f5.dit import DiT
+from f5_tts_server.f5.pinyin import pinyin_tokens
+from f5_tts_server.f5.text import Vocab, chunk_text
+from f5_tts_server.f5.unett import UNetT
+from f5_tts_server.f5.vocos import VocosConfig
+from f5_tts_server.f5.weights import backbone_from_state_dict, load_vocos
 from tests.golden import official
 from tests.golden.backbone_cases import CASES, SAMPLER, TIMES
 from tests.golden.random_weights import draw
@@ -122,7 +122,7 @@ def compare_embedded(seed: int) -> Iterator[Result]:
     """The trained weights of the embedded voice in the official classes."""
     from safetensors.numpy import load_file
 
-    folder = ROOT / "voices" / "embedded"
+    folder = ROOT / "f5_tts_server" / "embedded" / "assets"
     vocab = Vocab.load(folder / "vocab.txt")
     prefix = "ema_model.transformer."
     weights = {
@@ -143,8 +143,8 @@ def compare_vocos(seed: int) -> Iterator[Result]:
     from vocos.models import VocosBackbone
     from vocos.pretrained import Vocos as OfficialVocos
 
-    from f5.vocos import Vocos
-    from f5.weights import save_vocos
+    from f5_tts_server.f5.vocos import Vocos
+    from f5_tts_server.f5.weights import save_vocos
 
     size = VocosConfig()
     theirs = OfficialVocos(

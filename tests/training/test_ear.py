@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from f5.phonemes import BOUNDARY, SYMBOLS, phonemes
+from f5_tts_server.embedded.phonemes import BOUNDARY, SYMBOLS, phonemes
 from training.corpus import NAMED_VOICES, UNSEEN_VARIANTS
 from training.ear_model import BLANK, FRAMES_A_STEP, SOUNDS, EarModel, classes, collapse, sounds
 from training.ears import VoicePicker, begins_with, edge_words, error_rate

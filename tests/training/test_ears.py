@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from f5.audio import mel
-from f5.config import MelConfig
+from f5_tts_server.f5.audio import mel
+from f5_tts_server.f5.config import MelConfig
 from training.ears import edits, error_rates, pitch, spelt, timbre
 from training.griffin_lim import griffin_lim
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from f5.source_vocos import HIGHEST, LOWEST
+from f5_tts_server.embedded.source_vocos import HIGHEST, LOWEST
 from training.corpus import MEL
 from training.pitch import track
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from f5.audio import mel
-from f5.lengths import LengthModel
-from f5.loading import EMBEDDED
-from f5.phonemes import BOUNDARY, phonemes
+from f5_tts_server.embedded.lengths import LengthModel
+from f5_tts_server.embedded.phonemes import BOUNDARY, phonemes
+from f5_tts_server.f5.audio import mel
+from f5_tts_server.f5.loading import EMBEDDED
 from training.corpus import MEL, level
 from training.redraw import HEARD, LONGEST, Redrawer
 from training.teacher import Utterance

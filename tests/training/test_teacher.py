@@ -7,7 +7,7 @@ import ctypes.util
 import numpy as np
 import pytest
 
-from f5.phonemes import BOUNDARY, SYMBOLS, phonemes
+from f5_tts_server.embedded.phonemes import BOUNDARY, SYMBOLS, phonemes
 from training.corpus import MEL, NAMED_VOICES, prepare
 from training.ears import pitch
 from training.teacher import MNEMONICS, SAMPLE_RATE, Teacher, Voice

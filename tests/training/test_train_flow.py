@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from f5 import sampler
+from f5_tts_server.f5 import sampler
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.export import export_flow
 from training.train_flow import (

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from inference_types import VoiceClip
-from tests.voices.clips import TEXT, file, speech
-from voices.store import (
+from f5_tts_server.inference_types import VoiceClip
+from f5_tts_server.voices.store import (
     InvalidVoice,
     ReadOnlyVoice,
     StoreFull,
@@ -17,6 +16,7 @@ from voices.store import (
     VoiceExists,
     VoiceStore,
 )
+from tests.voices.clips import TEXT, file, speech
 
 CLIP = VoiceClip(file(speech(1)), TEXT)
 
@@ -114,8 +114,8 @@ def test_embedded_voices_cannot_be_deleted(tmp_path: Path, embedded: Path) -> No
 CRASH = """
 import os, sys
 from pathlib import Path
-from inference_types import VoiceClip
-from voices.store import VoiceStore
+from f5_tts_server.inference_types import VoiceClip
+from f5_tts_server.voices.store import VoiceStore
 
 calls, real = 0, os.fsync
 def fsync(descriptor):

@@ -1,0 +1,1 @@
+"""A streaming, batching, voice-cloning text-to-speech server for F5-TTS on JAX."""

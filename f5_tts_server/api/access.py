@@ -1,0 +1,177 @@
+"""Who may call: API keys, a rate limit for each caller, and CORS.
+
+Keys come as `Authorization: Bearer KEY` or, as ElevenLabs' clients send them, as `xi-api-key: KEY`. Probes, metrics and
+the page itself stay open; the page asks its user for a key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from f5_tts_server.api.errors import error_response
+from f5_tts_server.inference_types import Refused, RequestError
+from f5_tts_server.settings import Settings
+
+log = logging.getLogger("f5.server")
+
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/v1/health", "/metrics", "/docs", "/openapi.json", "/favicon.ico"})
+OPEN_PREFIXES = ("/static/",)
+# ElevenLabs' clients may send the key in their first message; its router asks `Access.knows` itself.
+LATE_KEY_SUFFIX = "/stream-input"
+
+MIN_KEY_LENGTH = 8
+_MOST_CALLERS = 10_000
+_POLICY_VIOLATION = 1008
+
+
+class Access:
+    """The keys and the callers' allowances.
+
+    Args:
+        keys: accepted keys; none means that everyone may call.
+        rate_limit: requests a minute for each key, or for each address where there are no keys; None is no limit.
+    """
+
+    def __init__(self, keys: Iterable[str], rate_limit: int | None) -> None:
+        # Digests have one length, so that comparing them takes the same time for every key.
+        self._digests = tuple(_digest(key) for key in keys)
+        self._rate_limit = rate_limit
+        self._allowances: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+
+    @property
+    def open(self) -> bool:
+        """No key is needed."""
+        return not self._digests
+
+    def knows(self, key: str | None) -> bool:
+        """Whether a key is accepted; takes the same time whichever it is."""
+        given = _digest(key or "")
+        known = False
+        for digest in self._digests:
+            known |= hmac.compare_digest(digest, given)
+        return known or self.open
+
+    def spend(self, caller: str, now: float) -> float:
+        """Count a request of a caller; gives the seconds until one is allowed, 0 where this one is.
+
+        An allowance fills up evenly, and holds a minute's requests at most.
+        """
+        if self._rate_limit is None:
+            return 0.0
+        per_second = self._rate_limit / 60
+        name = _digest(caller)
+        left, since = self._allowances.pop(name, (float(self._rate_limit), now))
+        left = min(float(self._rate_limit), left + (now - since) * per_second)
+        wait = 0.0 if left >= 1 else (1 - left) / per_second
+        self._allowances[name] = (left if wait else left - 1, now)
+        while len(self._allowances) > _MOST_CALLERS:
+            self._allowances.popitem(last=False)
+        return wait
+
+
+class AccessMiddleware:
+    """Refuses calls without a key with 401, and those over the rate limit with 429; websockets with close code 1008."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or _is_open(scope):
+            await self._app(scope, receive, send)
+            return
+        connection = HTTPConnection(scope)
+        key = given_key(connection)
+        late = scope["type"] == "websocket" and key is None and scope["path"].endswith(LATE_KEY_SUFFIX)
+        if not late and not self._access.knows(key):
+            await _refuse(scope, receive, send, unauthorized())
+            return
+        host = connection.client.host if connection.client else ""
+        wait = self._access.spend(host if key is None or self._access.open else key, time.monotonic())
+        if wait:
+            seconds = int(wait) + 1
+            message = f"the rate limit is reached; the next request is allowed in {seconds} s"
+            await _refuse(scope, receive, send, Refused(429, "rate_limit_exceeded", message, seconds))
+            return
+        await self._app(scope, receive, send)
+
+
+def install(app: FastAPI, settings: Settings) -> None:
+    """Put access control, where the settings ask for any, in front of an application.
+
+    Raises ValueError for a key that is too short and OSError for a key file that cannot be read.
+    """
+    keys = read_keys(settings.api_keys, settings.api_keys_file)
+    app.state.access = Access(keys, settings.rate_limit)
+    if not keys and not _is_loopback(settings.host):
+        log.warning("listening on %s without API keys: everyone who reaches this port may use it", settings.host)
+    app.add_middleware(AccessMiddleware, access=app.state.access)
+    if settings.cors_origins:
+        # Outermost, so that a browser may read the refusals too.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID", "xi-api-key"],
+            expose_headers=["Retry-After", "X-Request-ID", "X-Seed"],
+        )
+
+
+def read_keys(listed: Iterable[str], file: Path | None) -> tuple[str, ...]:
+    """Keys of the settings and of a file with one a line; empty lines and those that begin with # do not count."""
+    lines = file.read_text("utf-8").splitlines() if file is not None else []
+    keys = tuple(key.strip() for key in (*listed, *lines) if key.strip() and not key.lstrip().startswith("#"))
+    if any(len(key) < MIN_KEY_LENGTH for key in keys):
+        raise ValueError(f"an API key has less than {MIN_KEY_LENGTH} characters")
+    if file is not None and not keys:
+        raise ValueError(f"{file} holds no API key, so that everyone could call")
+    return keys
+
+
+def given_key(connection: HTTPConnection) -> str | None:
+    """The key that a call brings, if it brings one."""
+    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and key.strip():
+        return key.strip()
+    return connection.headers.get("xi-api-key")
+
+
+def unauthorized() -> RequestError:
+    return RequestError(401, "invalid_api_key", "an API key is needed: send it as Authorization: Bearer KEY")
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _is_open(scope: Scope) -> bool:
+    path = scope["path"]
+    preflight = scope["type"] == "http" and scope["method"] == "OPTIONS"
+    return preflight or path in OPEN_PATHS or path.startswith(OPEN_PREFIXES)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: RequestError) -> None:
+    if scope["type"] == "http":
+        await error_response(error)(scope, receive, send)
+    else:
+        await receive()
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": error.message})

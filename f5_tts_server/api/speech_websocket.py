@@ -1,0 +1,302 @@
+"""Text that is still being written, spoken: WebSocket `/v1/audio/speech/stream`.
+
+The messages are those that vllm-omni and sglang-omni share:
+
+    from the client: {"type": "session.config", "voice", "response_format", ...}, {"type": "input.text", "text"},
+        {"type": "input.flush"}, {"type": "input.done"}, {"type": "session.close"}
+    from the server: {"type": "audio.start", "sentence_index", "sentence_text", "format", "sample_rate"}, then binary
+        frames or {"type": "audio.chunk", "sentence_index", "audio_b64"}, then {"type": "audio.done", "sentence_index",
+        "total_bytes", "error"}; at the end {"type": "session.done", "total_sentences"}, or {"type": "error", "message",
+        "code", "param"}
+
+Sentences are spoken as they complete, and a long first clause before its sentence is; the audio of each is one file of
+its own. `input.commit` (vllm-omni's word) is the same as `input.flush`. After `session.done` the connection takes another
+`session.config`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import Field, ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from f5_tts_server.api.errors import error_body
+from f5_tts_server.api.messages import invalid, receive_object, send_within
+from f5_tts_server.api.openai_speech import FIELD_NAMES as OPENAI_NAMES
+from f5_tts_server.api.openai_speech import Name
+from f5_tts_server.api.request_id import current_request_id
+from f5_tts_server.api.services import Services
+from f5_tts_server.api.speech_request import SpeechDesk, SpeechOptions
+from f5_tts_server.api.translation import FAULTS, as_request_error
+from f5_tts_server.inference_types import (
+    AudioChunk,
+    Event,
+    Failed,
+    GenerationRequest,
+    Part,
+    Refused,
+    RequestError,
+    Speech,
+    Ticket,
+)
+from f5_tts_server.text import SentenceCutter
+
+log = logging.getLogger("f5.http")
+
+IDLE_S = 120.0
+MAX_MESSAGE = 128 * 1024  # characters
+SENTENCES_AHEAD = 2  # that are made while one is being sent
+FIELD_NAMES = {**OPENAI_NAMES, "text": "text", "pause": "text"}
+_NORMAL, _INTERNAL = 1000, 1011
+
+
+class SessionConfig(SpeechOptions):
+    """How a session's text is spoken."""
+
+    model: Name | None = None
+    voice: Name | None = None
+    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "wav"
+    speed: float = Field(1.0, ge=0.25, le=4.0)
+    audio_encoding: Literal["binary", "base64"] = "binary"
+    duration: None = None
+
+
+@dataclass
+class _Sentence:
+    """A sentence on its way: its events are collected as they come, so that the engine never waits for its turn."""
+
+    index: int
+    text: str
+    ticket: Ticket
+    events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
+
+    async def collect(self) -> None:
+        async for event in self.ticket:
+            self.events.put_nowait(event)
+
+
+class _Closed(Exception):
+    """The client ends the session without waiting for what is left."""
+
+
+def router(services: Services) -> APIRouter:
+    """The route of this protocol."""
+    routes = APIRouter()
+
+    @routes.websocket("/v1/audio/speech/stream")
+    async def stream(socket: WebSocket) -> None:
+        await socket.accept()
+        try:
+            following = None
+            while True:
+                following = await _session(socket, services, following)
+        except _Closed:
+            await _close(socket, _NORMAL)
+        except WebSocketDisconnect:
+            log.info("the client of a speech session went away")
+        except TimeoutError:
+            log.warning("the client took nothing for %g s; its session is cut off", services.send_timeout_s)
+            await _close(socket, _INTERNAL)
+
+    return routes
+
+
+async def _session(socket: WebSocket, services: Services, given: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Serve one session, whose configuration may have come already; gives that of the next one if it has.
+
+    Raises:
+        _Closed: the connection is to be closed.
+    """
+
+    async def tell(message: dict[str, Any] | bytes) -> None:
+        await send_within(socket, message, services.send_timeout_s)
+
+    try:
+        config = _config(given or await receive_object(socket, longest=MAX_MESSAGE, within_s=IDLE_S))
+        session = _Session(services, config)
+    except FAULTS as error:
+        await tell(_error(as_request_error(error, FIELD_NAMES)))
+        raise _Closed from error
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(session.listen(socket))
+            tasks.create_task(session.make())
+            await session.send(tell)
+            listening.cancel()
+    except ExceptionGroup as group:
+        first = _first(group)
+        if isinstance(first, FAULTS):
+            await tell(_error(as_request_error(first, FIELD_NAMES)))
+            raise _Closed from first
+        raise first from None
+    finally:
+        session.cancel()
+    return session.next
+
+
+class _Session:
+    """Three tasks joined by queues: listening to the client, making sentences, sending their audio in order."""
+
+    def __init__(self, services: Services, config: SessionConfig) -> None:
+        self.next: dict[str, Any] | None = None
+        self._services = services
+        self._config = config
+        self._composer = SpeechDesk(services).composer(config.voice, config.speed, config)
+        self._cutter = SentenceCutter()
+        # What the client writes beyond this waits in its own connection.
+        self._texts: asyncio.Queue[str | None] = asyncio.Queue(64)
+        self._sentences: asyncio.Queue[_Sentence | None] = asyncio.Queue(SENTENCES_AHEAD - 1)
+        self._open: set[Ticket] = set()
+        self._collecting: set[asyncio.Task[None]] = set()
+
+    async def listen(self, socket: WebSocket) -> None:
+        """Take in the client's messages; after its text is done, see whether it goes away or begins anew."""
+        done = False
+        while not done:
+            message = await receive_object(socket, longest=MAX_MESSAGE, within_s=IDLE_S)
+            match message.get("type"):
+                case "input.text":
+                    text = message.get("text")
+                    if not isinstance(text, str):
+                        raise RequestError(422, "invalid_request", "text of input.text must be a string", "text")
+                    await self._put(self._cutter.feed(text))
+                case "input.flush" | "input.commit":
+                    await self._put(self._cutter.flush())
+                case "input.done":
+                    await self._put(self._cutter.flush())
+                    await self._texts.put(None)
+                    done = True
+                case "session.close":
+                    raise _Closed
+                case kind:
+                    raise RequestError(
+                        422, "invalid_request", f"type {str(kind)[:40]!r} is no message of a session", "type"
+                    )
+
+        message = await receive_object(socket, longest=MAX_MESSAGE, within_s=None)
+        if message.get("type") == "session.close":
+            raise _Closed
+        self.next = message
+
+    async def make(self) -> None:
+        """Hand sentences to the engine, a few ahead of what is being sent."""
+        index = 0
+        held: tuple[Part, ...] = ()
+        while (text := await self._texts.get()) is not None:
+            parts = held + self._composer.parts(text)
+            if not any(isinstance(part, Speech) for part in parts):
+                held = parts  # nothing to hear, or pauses, which go before the next sentence
+                continue
+            held = ()
+            request = SpeechDesk(self._services).request(
+                parts, self._config, format=self._config.response_format, request_id=f"{current_request_id()}-{index}"
+            )
+            sentence = _Sentence(index, text, await self._submit(request))
+            self._open.add(sentence.ticket)
+            self._collecting.add(asyncio.create_task(sentence.collect()))
+            await self._sentences.put(sentence)
+            index += 1
+        await self._sentences.put(None)
+
+    async def send(self, tell: Any) -> None:
+        """Send sentences in order."""
+        total = 0
+        while (sentence := await self._sentences.get()) is not None:
+            await self._speak(sentence, tell)
+            total += 1
+        await tell({"type": "session.done", "total_sentences": total})
+
+    def cancel(self) -> None:
+        """Give up what is still being made."""
+        for ticket in self._open:
+            ticket.cancel()
+        for task in self._collecting:
+            task.cancel()
+
+    async def _put(self, pieces: list[str]) -> None:
+        for piece in pieces:
+            await self._texts.put(piece)
+
+    async def _submit(self, request: GenerationRequest) -> Ticket:
+        """A ticket; a full engine is asked again when it said to, for a session must not break off in mid-text."""
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                while True:
+                    try:
+                        return self._services.engine.submit(request)
+                    except Refused as refusal:
+                        if refusal.status != 429:
+                            raise
+                        await asyncio.sleep(min(refusal.retry_after or 1, 5))
+        except TimeoutError as error:
+            message = f"the server was full for {request.timeout_s:g} s"
+            raise RequestError(504, "deadline_exceeded", message) from error
+
+    async def _speak(self, sentence: _Sentence, tell: Any) -> None:
+        started, total = False, 0
+        while True:
+            event = await sentence.events.get()
+            if not started and not isinstance(event, Failed):
+                started = True
+                await tell(
+                    {
+                        "type": "audio.start",
+                        "sentence_index": sentence.index,
+                        "sentence_text": sentence.text,
+                        "format": self._config.response_format,
+                        "sample_rate": self._services.sample_rate,
+                    }
+                )
+            if isinstance(event, AudioChunk):
+                total += len(event.data)
+                await tell(self._audio(sentence.index, event.data))
+                continue
+            self._open.discard(sentence.ticket)
+            failed = isinstance(event, Failed)
+            await tell({"type": "audio.done", "sentence_index": sentence.index, "total_bytes": total, "error": failed})
+            if isinstance(event, Failed):
+                raise event.error
+            return
+
+    def _audio(self, index: int, data: bytes) -> dict[str, Any] | bytes:
+        if self._config.audio_encoding == "binary":
+            return data
+        return {"type": "audio.chunk", "sentence_index": index, "audio_b64": base64.b64encode(data).decode()}
+
+
+def _config(message: dict[str, Any]) -> SessionConfig:
+    fields = dict(message)
+    match fields.pop("type", None):
+        case "session.close":
+            raise _Closed
+        case "session.config":
+            pass
+        case kind:
+            message_type = f"type is {str(kind)[:40]!r}; a session begins with session.config"
+            raise RequestError(422, "invalid_request", message_type, "type")
+    try:
+        return SessionConfig.model_validate(fields.get("session", fields))
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def _error(error: RequestError) -> dict[str, Any]:
+    return {**error_body(error.status, error.code, error.message, error.field)["error"], "type": "error"}
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def _close(socket: WebSocket, code: int) -> None:
+    try:
+        await socket.close(code)
+    except (RuntimeError, WebSocketDisconnect):
+        log.debug("the connection was closed by the client first")

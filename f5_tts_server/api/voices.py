@@ -1,0 +1,171 @@
+"""Stored voices: `/v1/audio/voices`.
+
+The shape is OpenAI's for custom voices where it has one (`name`, `audio_sample`, `consent`), with the transcript and
+our report beside it. Uploads are bounded by the server's limit of a body and never touch the disk before they are checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from f5_tts_server.api.services import Services
+from f5_tts_server.api.translation import TranslatingRoute
+from f5_tts_server.inference_types import RequestError, VoiceClip
+from f5_tts_server.voices.report import STORED_RATE, prepare, report
+from f5_tts_server.voices.store import MAX_NAME_LENGTH, MAX_TEXT_LENGTH, StoredVoice
+
+_FIELDS = frozenset({"name", "ref_text", "consent", "description", "audio_sample"})
+_MAX_SHORT_TEXT = 500  # characters of consent and description
+
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["name", "audio_sample"],
+                    "properties": {
+                        "name": {"type": "string", "maxLength": MAX_NAME_LENGTH},
+                        "audio_sample": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "1 to 12 s of one speaker.",
+                        },
+                        "ref_text": {"type": "string", "description": "What is said in the clip."},
+                        "description": {"type": "string"},
+                        "consent": {"type": "string", "description": "Kept with the voice, not checked."},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+def router(services: Services) -> APIRouter:
+    """The routes of this protocol."""
+    routes = APIRouter(prefix="/v1/audio/voices", route_class=TranslatingRoute, tags=["voices"])
+
+    @routes.post("", status_code=201, openapi_extra=_UPLOAD)
+    async def add(request: Request) -> dict[str, Any]:
+        """Store a voice. Answers with a report on the clip; clips that no voice can be made of are refused."""
+        form = await _form(request)
+        try:
+            texts, audio = await _upload(form)
+        finally:
+            await form.close()
+        return _json(await to_thread.run_sync(_store, services, texts, audio), full=True)
+
+    @routes.get("")
+    async def voices() -> dict[str, Any]:
+        """All voices, and the id of the one that requests without a voice get."""
+        stored = services.voices.list()
+        default = services.voices.default.id if stored else None
+        return {"voices": [_json(voice) for voice in stored], "default": default}
+
+    @routes.get("/{voice_id}")
+    async def voice(voice_id: str) -> dict[str, Any]:
+        """One voice, by id or name, with the report of its upload."""
+        return _json(services.voices.get(voice_id), full=True)
+
+    @routes.get("/{voice_id}/audio", response_class=Response)
+    async def clip(voice_id: str) -> Response:
+        """The voice's reference clip."""
+        audio = services.voices.get(voice_id).clip.audio
+        return Response(audio, media_type="audio/flac" if audio.startswith(b"fLaC") else "audio/wav")
+
+    @routes.delete("/{voice_id}")
+    async def delete(voice_id: str) -> dict[str, Any]:
+        """Remove an uploaded voice, by id."""
+        await to_thread.run_sync(services.voices.delete, voice_id)
+        return {"id": voice_id, "object": "audio.voice.deleted", "deleted": True}
+
+    return routes
+
+
+async def _upload(form: FormData) -> tuple[dict[str, str], bytes]:
+    """The texts of a form by field, and its sound file. Raises RequestError."""
+    for field in form:
+        if field not in _FIELDS:
+            raise RequestError(422, "invalid_request", f"{field[:40]!r} is no field of a voice", field[:40])
+    sample = form.get("audio_sample")
+    if not isinstance(sample, UploadFile):
+        raise RequestError(422, "invalid_request", "audio_sample is missing: send it as a file", "audio_sample")
+    return {name: _text(form, name) for name in _FIELDS - {"audio_sample"}}, await sample.read()
+
+
+def _store(services: Services, texts: dict[str, str], audio: bytes) -> StoredVoice:
+    """Measure, transcribe where needed, and keep an upload; blocks."""
+    name = services.voices.check_name(texts["name"])
+    given = texts["ref_text"].strip()
+    clip = prepare(audio) if given else prepare(audio, max_speech_seconds=None)
+    words = given or services.transcriber.transcribe(clip.samples, STORED_RATE)
+    return services.voices.add(
+        name,
+        VoiceClip(clip.wav(), words),
+        consent=texts["consent"] or None,
+        description=texts["description"] or None,
+        report=report(clip, words).as_json() | {"transcribed": not given},
+    )
+
+
+def _json(voice: StoredVoice, *, full: bool = False) -> dict[str, Any]:
+    facts = {
+        "id": voice.id,
+        "object": "audio.voice",
+        "name": voice.name,
+        "created_at": voice.created,
+        "embedded": voice.embedded,
+        "description": voice.description,
+    }
+    return facts | {"ref_text": voice.clip.text, "consent": voice.consent, "report": voice.report} if full else facts
+
+
+def _text(form: FormData, field: str) -> str:
+    value = form.get(field) or ""
+    if isinstance(value, UploadFile):
+        raise RequestError(422, "invalid_request", f"{field} is a file; it must be text", field)
+    limit = MAX_TEXT_LENGTH if field == "ref_text" else _MAX_SHORT_TEXT
+    if len(value) > limit:
+        raise RequestError(422, "invalid_request", f"{field} has {len(value)} characters; the limit is {limit}", field)
+    return value
+
+
+class _InMemoryParser(MultiPartParser):
+    """Starlette's parser without its temporary files: the server's limit of a body bounds what is held."""
+
+    spool_max_size = 2**40
+
+    async def parse(self) -> FormData:
+        try:
+            return await super().parse()
+        except BaseException:  # Starlette closes its files for its own kind of error only
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise
+
+
+async def _form(request: Request) -> FormData:
+    """The fields of a multipart body. Raises RequestError."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise RequestError(
+            415, "unsupported_media_type", "the body must be multipart/form-data with name and audio_sample"
+        )
+    parser = _InMemoryParser(
+        request.headers,
+        request.stream(),
+        max_files=1,
+        max_fields=len(_FIELDS),
+        max_part_size=4 * MAX_TEXT_LENGTH,
+    )
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise RequestError(422, "invalid_multipart", f"the multipart body is not valid: {error.message}") from error

@@ -1,0 +1,136 @@
+"""The server: settings to engine to HTTP application. ``python main.py`` serves, ``python main.py --help`` lists flags.
+
+With ``--offline requests.jsonl --out folder`` the same engine works off a file instead. Other servers may run
+``uvicorn --factory main:create_app``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from f5_tts_server import offline
+from f5_tts_server.api import access, errors, routers
+from f5_tts_server.api.body_limit import BodyLimitMiddleware
+from f5_tts_server.api.generate_body import Translator
+from f5_tts_server.api.request_id import RequestIdFilter, RequestIdMiddleware
+from f5_tts_server.api.services import Services
+from f5_tts_server.inference_types import Programs, SamplingDefaults
+from f5_tts_server.loading import load_programs, sampling_defaults
+from f5_tts_server.serving import FLUSH_S, DrainingServer
+from f5_tts_server.settings import MIB, Settings, read_settings
+from f5_tts_server.tts_engine import TTSEngine
+from f5_tts_server.voices.store import VoiceError, VoiceStore
+from f5_tts_server.voices.transcription import Transcriber
+
+EMBEDDED_VOICES = Path(__file__).parent / "embedded" / "assets"
+
+PROBE_PATHS = ("/livez", "/readyz", "/metrics")
+
+log = logging.getLogger("f5.server")
+
+DESCRIPTION = """Speech in a voice given by a few seconds of it, streamed while it is being made.
+
+`POST /v1/generate/stream` and `POST /v1/generate` work from "Try it out" as they stand."""
+
+
+def create_app(
+    settings: Settings | None = None,
+    load: Callable[[Settings], Programs] = load_programs,
+    defaults: Callable[[Settings], SamplingDefaults] = sampling_defaults,
+    voices: VoiceStore | None = None,
+    engine_type: type[TTSEngine] = TTSEngine,
+) -> FastAPI:
+    """The application. ``load`` and ``defaults`` say what the model is; the rest is composed here.
+
+    Loading begins with the application's lifespan, on the engine's inference thread, while the port already answers.
+    """
+    settings = settings or read_settings()
+    engine = engine_type(lambda: load(settings), settings.engine_options())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        engine.start()
+        try:
+            yield
+        finally:
+            await engine.drain(0 if engine.broken else settings.grace_s)
+            await asyncio.to_thread(engine.stop)
+
+    app = FastAPI(title="F5-TTS server", description=DESCRIPTION, version="1.0.0", lifespan=lifespan)
+    app.state.settings = settings
+    app.state.engine = engine
+    app.state.voices = voices or VoiceStore(settings.voices_folder, EMBEDDED_VOICES, default=settings.voice)
+    services = Services(
+        engine=engine,
+        voices=app.state.voices,
+        model_name=settings.model,
+        transcriber=Transcriber(),
+        defaults=defaults(settings),
+        timeout_s=settings.timeout_s,
+        send_timeout_s=settings.stall_timeout_s,
+    )
+    app.state.services = services
+    errors.install(app)
+    for router in routers(settings, services):
+        app.include_router(router)
+    access.install(app, settings)
+    app.add_middleware(BodyLimitMiddleware, limit=int(settings.max_body_mib * MIB))
+    app.add_middleware(RequestIdMiddleware)
+    return app
+
+
+def configure_logging(level: str) -> None:
+    """One format for everything, uvicorn included, with the request id in every line."""
+    handler = logging.StreamHandler()
+    handler.addFilter(RequestIdFilter())
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    if level != "debug":
+        logging.getLogger("uvicorn.access").addFilter(_not_a_probe)
+        logging.getLogger("jax").setLevel(logging.WARNING)  # it tells which accelerators it did not find
+
+
+def _not_a_probe(record: logging.LogRecord) -> bool:
+    """Probes and scrapes come every few seconds and say nothing when they go well."""
+    message = record.getMessage()
+    return not (message.endswith(" 200") and any(f"GET {path} " in message for path in PROBE_PATHS))
+
+
+def serve(app: FastAPI) -> int:
+    """Run until a signal; gives the process's exit code."""
+    settings: Settings = app.state.settings
+    engine: TTSEngine = app.state.engine
+    config = uvicorn.Config(
+        app, host=settings.host, port=settings.port, log_config=None, timeout_graceful_shutdown=FLUSH_S
+    )
+    server = DrainingServer(config, drain=lambda: engine.drain(settings.grace_s), fatal=lambda: engine.load_failure)
+    server.run()
+    return server.exit_code
+
+
+def main(arguments: list[str]) -> int:
+    """The command."""
+    settings = read_settings(arguments)
+    configure_logging(settings.log_level)
+    try:
+        app = create_app(settings)
+    except (OSError, ValueError, VoiceError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if settings.offline is not None:
+        services: Services = app.state.services
+        translator = Translator(services.voices, services.transcriber, settings)
+        return offline.run(app.state.engine, translator, settings, services.defaults)
+    return serve(app)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,162 @@
+"""The embedded voice's text front end: phonemes with predicted lengths, so that the backbone need not align text."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f5_tts_server.embedded.lengths import FRAMES_A_TOKEN, LengthModel, allocate
+from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES, phonemes
+from f5_tts_server.embedded.pronunciation import known_words
+from f5_tts_server.f5.config import MelConfig
+from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
+from f5_tts_server.f5.text import TextError, Vocab
+
+LONGEST_FRAMES = 960
+"""Reference and speech together: what the voice was trained on, and so what a segment is kept to where it can be."""
+
+_SHORTEST_BUDGET = 250  # frames of speech in a segment, however long the reference is
+_LEAD, _TAIL = 11.0, 19.0  # frames of silence around each segment, which the cross-fade of neighbours consumes
+_GROWTH = 1.6  # of each early segment over the one before
+_CLAUSE = re.compile(r"(?<=[.?!;:,…])[\"'”’)\]]*\s+|(?<=[。？！；：，、])|\s*\n\s*|(?<=\s)[—–-]+\s+")
+_SENTENCE_END = re.compile(r"[.?!…。？！][\"'”’)\]]*$")
+
+
+class PhonemeFrontend(Frontend):
+    """Phonemes of the reference's text and the new one, each as many tokens as it lasts.
+
+    The speaking rate is the reference's: the one at which its own text would last as long as its clip.
+    """
+
+    def __init__(self, vocab: Vocab, lengths: LengthModel, mel: MelConfig, *, max_frames: int) -> None:
+        """`max_frames`: of reference and speech together, the longest segment that the model is compiled for."""
+        self._vocab, self._lengths, self._mel, self._max_frames = vocab, lengths, mel, max_frames
+        self._reference_rate = lru_cache(maxsize=256)(self._fit_rate)
+
+    @classmethod
+    def load(cls, folder: Path, mel: MelConfig, *, max_frames: int) -> PhonemeFrontend:
+        """From a folder with `vocab.txt` and `lengths.safetensors`."""
+        known_words()  # reads the dictionary now, half a second, instead of in the first request
+        lengths = LengthModel.load(folder / "lengths.safetensors")
+        return cls(Vocab.load(folder / "vocab.txt"), lengths, mel, max_frames=max_frames)
+
+    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> list[str]:
+        """Sentences, joined while they fit a segment; longer ones are cut after a clause or, failing that, a word.
+
+        Empty where nothing in the text can be spoken: only punctuation, emoji or scripts this voice does not read.
+        """
+        if all(symbol in PAUSES for symbol in _sounds(text)):
+            return []
+        longest = self._budget(reference)
+        limit = longest
+        if first_seconds is not None:
+            limit = min(longest, first_seconds * self._mel.sample_rate / self._mel.hop)
+        growing = first_seconds is not None
+        segments: list[str] = []
+        current, length = "", 0.0
+        for clause in self._pieces(text, reference, speed, limit, longest):
+            took = self._frames_of(clause, reference, speed)
+            room = limit if growing or _SENTENCE_END.search(current) else longest
+            if current and length + took > room:
+                segments.append(current)
+                limit = min(longest, limit * _GROWTH)
+                growing = limit < longest
+                current, length = clause, took
+            else:
+                current = f"{current} {clause}" if current else clause
+                length += took
+        return [*segments, current] if current else segments
+
+    def plan(self, text: str, reference: Reference, *, speed: float, seconds: float | None) -> SegmentPlan:
+        """Tokens and frames of one segment; `seconds` is kept to the sample frame.
+
+        Raises TextError for a blank text, a segment beyond `max_frames`, and more sounds than the time asked for or
+        the reference's clip can hold.
+        """
+        if not text.strip():
+            raise TextError("the text is empty")
+        reference_symbols = _sounds(reference.text)
+        reference_frames = len(reference.samples) // self._mel.hop
+        if reference_frames < FRAMES_A_TOKEN * len(reference_symbols):
+            raise TextError(
+                f"the reference's text has {len(reference_symbols)} sounds, too many for a clip of "
+                f"{self._seconds(reference_frames)} s; it must be what is said in the clip"
+            )
+        rate, scale = self._reference_rate(reference.text, reference_frames)
+        reference_lengths = self._lengths.frames(phonemes(reference.text), rate) * scale
+
+        symbols = [".", *_sounds(text)]
+        lengths = self._speech_lengths(text, reference, speed)
+        shortest = FRAMES_A_TOKEN * (len(symbols) + 1)
+        if seconds is None:
+            wanted = max(round(float(lengths.sum())), shortest)
+        else:
+            # g frames are heard as g - 1: a centred analysis has one frame more than there are hops.
+            wanted = round(seconds * self._mel.sample_rate / self._mel.hop) + 1
+            if wanted < shortest:
+                raise TextError(
+                    f"the text {text[:40]!r} has {len(symbols) - 1} sounds and needs {self._seconds(shortest)} s or "
+                    f"more, not {seconds:g} s"
+                )
+        frames = reference_frames + wanted
+        if frames > self._max_frames:
+            raise TextError(
+                f"the text {text[:40]!r} needs {frames} frames with its reference ({self._seconds(frames)} s); "
+                f"at most {self._max_frames} ({self._seconds(self._max_frames)} s) fit one segment"
+            )
+        shared = np.concatenate([reference_lengths, lengths * (wanted / float(lengths.sum()))])
+        shared[-1] -= frames % FRAMES_A_TOKEN  # upsampling gives what does not divide to the last token
+        counts = allocate(shared, frames // FRAMES_A_TOKEN)
+        tokens = np.repeat(self._vocab.ids([*reference_symbols, *symbols]), counts)
+        return SegmentPlan(text=text, tokens=tokens, ref_frames=reference_frames, frames=frames)
+
+    def _fit_rate(self, text: str, frames: int) -> tuple[float, float]:
+        return self._lengths.fit_rate(phonemes(text), frames)
+
+    def _speech_lengths(self, text: str, reference: Reference, speed: float) -> NDArray[np.float32]:
+        """Frames of a pause, each sound of the text, and its closing pause, at the reference's rate × speed."""
+        rate, scale = self._reference_rate(reference.text, len(reference.samples) // self._mel.hop)
+        # A clip with silence in it looks slow; speech is not stretched as far as that.
+        spoken = self._lengths.frames(phonemes(text), rate) * np.float32(np.clip(scale, 0.7, 1.4) / speed)
+        spoken[-1] = _TAIL
+        return np.concatenate([[np.float32(_LEAD)], spoken])
+
+    def _frames_of(self, text: str, reference: Reference, speed: float) -> float:
+        return float(self._speech_lengths(text, reference, speed).sum()) - _LEAD - _TAIL
+
+    def _budget(self, reference: Reference) -> float:
+        reference_frames = len(reference.samples) // self._mel.hop
+        wanted = max(LONGEST_FRAMES - reference_frames, _SHORTEST_BUDGET)
+        return min(wanted, self._max_frames - reference_frames) - _LEAD - _TAIL
+
+    def _pieces(self, text: str, reference: Reference, speed: float, first: float, longest: float) -> list[str]:
+        """Clauses in order, those longer than their segment can be cut between words. None is blank."""
+        pieces: list[str] = []
+        for clause in (part.strip() for part in _CLAUSE.split(text)):
+            limit = longest if pieces else min(longest, 2 * first)
+            while clause and self._frames_of(clause, reference, speed) > limit:
+                words = clause.split()
+                share = limit / self._frames_of(clause, reference, speed)
+                count = max(1, int(len(words) * share))
+                if len(words) == 1:  # no blank to cut at: a script without them, or a very long "word"
+                    cut = max(1, int(len(clause) * share))
+                    pieces.append(clause[:cut])
+                    clause = clause[cut:]
+                else:
+                    pieces.append(" ".join(words[:count]))
+                    clause = " ".join(words[count:])
+                limit = longest
+            if clause:
+                pieces.append(clause)
+        return pieces
+
+    def _seconds(self, frames: int) -> str:
+        return f"{frames * self._mel.hop / self._mel.sample_rate:.1f}"
+
+
+def _sounds(text: str) -> list[str]:
+    return [symbol for symbol in phonemes(text) if symbol != BOUNDARY]

@@ -1,0 +1,155 @@
+"""English text to the phoneme symbols that the embedded voice was trained on.
+
+`phonemes(text)` never fails: digits become words, accents are dropped, what has no English reading (emoji, other
+scripts) is silent.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from f5_tts_server.embedded.pronunciation import CONSONANTS, STRESSES, VOWELS, pronounce
+
+PAUSES: tuple[str, ...] = (",", ".", "?", "!")
+BOUNDARY = " "  # between words; has no length and is no token
+
+SYMBOLS: tuple[str, ...] = (*PAUSES, *CONSONANTS, *(stress + vowel for vowel in VOWELS for stress in STRESSES))
+"""Every token of the model, in the order of its `vocab.txt`."""
+
+_UNITS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_SCALES = ((10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred"))
+_SIGNS = {
+    "%": "percent", "&": "and", "+": "plus", "@": "at", "=": "equals", "$": "dollars", "£": "pounds",
+    "€": "euros", "°": "degrees", "#": "number", "×": "times", "÷": "divided by", "<": "less than",
+    ">": "greater than", "/": "slash", "_": "underscore",
+}  # fmt: skip
+_PAUSE_OF = {
+    **dict.fromkeys(',;:、，；：—–()[]{}"“”«»', ","),
+    **dict.fromkeys(".…。\n", "."),
+    **dict.fromkeys("?？", "?"),
+    **dict.fromkeys("!！", "!"),
+}
+_TOKEN = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*'?|\d+(?:,\d{3})+(?!\d)|\d+|\S|\n")
+
+
+def number_words(number: int) -> list[str]:
+    """A whole number in English words; from a thousand billion on, digit by digit."""
+    if number >= 10**12:
+        return [_UNITS[int(digit)] for digit in str(number)]
+    if number < 20:
+        return [_UNITS[number]]
+    if number < 100:
+        return [_TENS[number // 10], *([_UNITS[number % 10]] if number % 10 else [])]
+    size, name = next((size, name) for size, name in _SCALES if number >= size)
+    return [*number_words(number // size), name, *(number_words(number % size) if number % size else [])]
+
+
+def _plain(text: str) -> str:
+    """The text with typographic quotes and accents folded to ASCII where that keeps the letter."""
+    text = text.replace("’", "'").replace("‘", "'")
+    # The decomposition alone would turn "½" into "1⁄2" and "…" into three stops; both read well here.
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+
+
+def words(text: str) -> list[str]:
+    """Words of the letters a-z and pause marks (`PAUSES`), in reading order.
+
+    No two pauses follow each other (the stronger wins) and none comes first.
+    """
+    found: list[str] = []
+
+    def add_pause(mark: str) -> None:
+        if not found:
+            return
+        if found[-1] in PAUSES:
+            if found[-1] == ",":
+                found[-1] = mark
+        else:
+            found.append(mark)
+
+    plain = _plain(text)
+    previous_end = 0
+    for match in _TOKEN.finditer(plain):
+        token = match.group()
+        joined = match.start() == previous_end and bool(found)
+        previous_end = match.end()
+        following = plain[match.end() : match.end() + 1]
+        if token[0].isascii() and token[0].isalpha():
+            found.append(token)
+        elif token[0].isdecimal():
+            digits = token.replace(",", "")
+            fraction = (
+                joined
+                and match.start() >= 2
+                and plain[match.start() - 1] == "."
+                and plain[match.start() - 2].isdecimal()
+            )
+            spelt = fraction or len(digits) > 15 or (len(digits) > 1 and digits.startswith("0"))
+            found += [_UNITS[int(digit)] for digit in digits] if spelt else number_words(int(digits))
+        elif token == "." and joined and following.isalnum():
+            if following.isdecimal() or plain[match.start() - 1 : match.start()].isdecimal():
+                found.append("point")
+            elif not (match.start() >= 1 and re.search(r"(^|[^A-Za-z])[A-Za-z]$", plain[: match.start()])):
+                found.append("dot")  # "example.com", but not "e.g."
+        elif token in _SIGNS:
+            found += _SIGNS[token].split()
+        elif token in _PAUSE_OF:
+            if token != "." or not re.search(r"(^|[^A-Za-z])[A-Za-z]\.[A-Za-z]$", plain[: match.start()]):
+                add_pause(_PAUSE_OF[token])
+        # All else (hyphens, emoji, other scripts) is not spoken.
+    return found
+
+
+def phonemes(text: str) -> list[str]:
+    """Symbols of a text with `BOUNDARY` between words, ending in one of `PAUSES`; ["."] where nothing is spoken."""
+    symbols: list[str] = []
+    found = words(text)
+    for index, word in enumerate(found):
+        if word in PAUSES:
+            if symbols and symbols[-1] not in PAUSES:
+                symbols.append(word)
+            continue
+        sounds = list(pronounce(word))
+        if not sounds:
+            continue
+        lower = word.lower()
+        if lower in ("the", "to") and _starts_with_vowel(found[index + 1 : index + 2]):
+            sounds = [sounds[0], "i" if lower == "the" else "u"]
+        if symbols and symbols[-1] not in PAUSES:
+            symbols.append(BOUNDARY)
+        symbols += sounds
+    if not symbols or symbols[-1] not in PAUSES:
+        symbols.append(".")
+    elif symbols[-1] == ",":
+        symbols[-1] = "."
+    return symbols
+
+
+def _starts_with_vowel(word: list[str]) -> bool:
+    if not word or word[0] in PAUSES:
+        return False
+    sounds = pronounce(word[0])
+    return bool(sounds) and sounds[0].lstrip("ˈˌ") in VOWELS

@@ -1,0 +1,141 @@
+"""Vocos with a source: its spectrum is a filter on a pulse train and on noise, instead of the samples' own.
+
+A convolutional vocoder that sees a steady log-mel makes every frame alike, so its samples repeat with each hop: a voice
+below the frame rate (93.75 Hz) comes out at the frame rate. Here a small network reads the pitch off the log-mel, its
+phase is summed over the clip, and what Vocos predicts for a frame multiplies the spectra of a pulse train of that
+phase and of white noise (source and filter: Fant 1960; in neural vocoders: Wang et al., arXiv:1904.12088).
+
+Shapes: b batch, n frames, k = n_fft / 2 + 1 bins. A *pitched* clip has two channels more than its log-mel: cycles a
+frame (0 where unvoiced), and the cycles that have passed at the frame's centre, modulo 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from numpy.typing import NDArray
+
+from f5_tts_server.f5.layers import Linear, layer_norm, shifted
+from f5_tts_server.f5.vocos import MAX_MAGNITUDE, TAPS, ConvNeXtBlock, Vocos, VocosConfig, hann_window
+
+PITCH_BINS = 144
+LOWEST, HIGHEST = 50.0, 420.0  # Hz
+PITCH_SIZE = VocosConfig(dim=96, intermediate_dim=192, num_layers=3)
+HIGHEST_HARMONIC = 11_500.0  # Hz
+_NEIGHBOURS = 3  # bins to either side of the best that its frequency is averaged over
+_NOISE_SEED = 0
+
+
+def bin_frequencies() -> NDArray[np.float32]:
+    """Centre of each pitch bin in Hz, evenly spaced in its logarithm."""
+    return np.geomspace(LOWEST, HIGHEST, PITCH_BINS).astype(np.float32)
+
+
+class PitchTracker(nnx.Module):
+    """Log-mel [b, n, 100] → logits [b, n, PITCH_BINS + 1], the last of which says that the frame is voiced."""
+
+    def __init__(self, mels: int, *, rngs: nnx.Rngs) -> None:
+        size = PITCH_SIZE
+        self.embed = Linear(TAPS * mels, size.dim, rngs=rngs)
+        self.blocks = nnx.vmap(lambda r: ConvNeXtBlock(size, rngs=r, dtype=jnp.float32))(rngs.split(size.num_layers))
+        self.out = Linear(size.dim, PITCH_BINS + 1, rngs=rngs)
+
+    def __call__(self, mel: jax.Array, frames: jax.Array) -> jax.Array:
+        """`frames` int32 [b]: how many of each row are meant."""
+        valid = (jnp.arange(mel.shape[1])[None, :] < frames[:, None])[..., None]
+        graph, parameters = nnx.split(self.blocks)
+
+        def block(x: jax.Array, layer: nnx.State[Any, Any]) -> tuple[jax.Array, None]:
+            return jnp.where(valid, nnx.merge(graph, layer)(x), 0), None
+
+        x = layer_norm(self.embed(jnp.concatenate(shifted(jnp.where(valid, mel, 0), TAPS), axis=-1)))
+        x, _ = jax.lax.scan(block, jnp.where(valid, x, 0), parameters)
+        return self.out(layer_norm(x))
+
+    def frequencies(self, mel: jax.Array, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Hz [b, n] and whether voiced [b, n]."""
+        logits = self(mel, frames)
+        weights = jax.nn.softmax(logits[..., :-1])
+        best = jnp.argmax(weights, axis=-1)[..., None]
+        near = jnp.abs(jnp.arange(PITCH_BINS) - best) <= _NEIGHBOURS
+        weights = jnp.where(near, weights, 0.0)
+        height = jnp.sum(weights * jnp.log(bin_frequencies()), axis=-1) / jnp.sum(weights, axis=-1)
+        return jnp.exp(height), logits[..., -1] > 0
+
+
+class SourceVocos(Vocos):
+    """Reads pitched clips; `out` gives a pulse's log magnitude and phase, and the noise's log magnitude."""
+
+    def __init__(self, config: VocosConfig, *, rngs: nnx.Rngs, param_dtype: jnp.dtype = jnp.float32) -> None:
+        super().__init__(config, rngs=rngs, param_dtype=param_dtype)
+        self.out = Linear(config.dim, 3 * (config.n_fft // 2 + 1), rngs=rngs, dtype=param_dtype)
+        self.pitch = PitchTracker(config.input_channels, rngs=rngs)
+
+    def _frames(self, window: jax.Array, valid: jax.Array | None, index: jax.Array, cut: int) -> jax.Array:
+        mels, kept = self.config.input_channels, slice(cut, window.shape[1] - cut)
+        hidden = self._backbone(window[..., :mels], valid)[:, kept]
+        return self._filtered(hidden, window[:, kept, mels:], index[:, kept])
+
+    def _filtered(self, hidden: jax.Array, track: jax.Array, index: jax.Array) -> jax.Array:
+        """[b, n, d], [b, n, 2] and frame numbers [b or 1, n] → windowed time-domain frames [b, n, n_fft]."""
+        voiced, phase, unvoiced = jnp.split(self.out(hidden).astype(jnp.float32), 3, axis=-1)
+        edge = np.ones(self.config.n_fft // 2 + 1, np.float32)
+        edge[[0, -1]] = 0
+        magnitude = _bounded_exp(voiced)
+        filter_ = jax.lax.complex(magnitude * jnp.cos(phase), magnitude * jnp.sin(phase) * edge)
+        pulses, noise = pulse_spectra(track, self.config), noise_spectra(index, self.config)
+        spectrum = filter_ * pulses + _bounded_exp(unvoiced) * noise
+        return jnp.fft.irfft(spectrum, self.config.n_fft, axis=-1) * hann_window(self.config.n_fft)
+
+
+def _bounded_exp(x: jax.Array) -> jax.Array:
+    """Bounded before it is raised: the gradient of a bound on infinity is NaN, and ended a training run."""
+    return jnp.exp(jnp.minimum(x, np.log(MAX_MAGNITUDE)))
+
+
+def pulse_spectra(track: jax.Array, config: VocosConfig) -> jax.Array:
+    """Spectra [b, n, k] of a pulse train of unit variance, from [b, n, 2] cycles a frame and cycles passed."""
+    cycles, passed = track[..., :1], track[..., 1:]
+    offset = jnp.arange(-(config.n_fft // 2), config.n_fft // 2) / config.hop
+    turn = passed + cycles * offset  # [b, n, n_fft]
+    turn = turn - jnp.round(turn)
+    rate = config.sample_rate / config.hop  # frames a second
+    harmonics = jnp.floor(HIGHEST_HARMONIC / rate / jnp.where(cycles > 0, cycles, 1.0))
+    # Dirichlet's closed form of the cosines' sum, its limit where a pulse stands.
+    half = jnp.sin(jnp.pi * turn)
+    near = jnp.abs(half) < 1e-4
+    ratio = jnp.sin((2 * harmonics + 1) * jnp.pi * turn) / jnp.where(near, 1.0, half)
+    total = 0.5 * (jnp.where(near, 2 * harmonics + 1, ratio) - 1)
+    train = jnp.where(cycles > 0, total * jnp.sqrt(2 / harmonics), 0.0)
+    return jnp.fft.rfft(train * hann_window(config.n_fft), axis=-1)
+
+
+def noise_spectra(index: jax.Array, config: VocosConfig) -> jax.Array:
+    """Spectra [b, n, k] of white noise at successive frames of these numbers [b, n]: a frame's noise is its own."""
+    parts, n = config.n_fft // config.hop, index.shape[1]
+    key = jax.random.key(_NOISE_SEED)
+
+    def hop(number: jax.Array) -> jax.Array:
+        return jax.random.normal(jax.random.fold_in(key, number), (config.hop,))
+
+    hops = jax.vmap(jax.vmap(hop))((index[:, :1] + jnp.arange(n + parts - 1)).astype(jnp.uint32))
+    frames = jnp.concatenate([hops[:, part : part + n] for part in range(parts)], axis=-1)
+    return jnp.fft.rfft(frames * hann_window(config.n_fft), axis=-1)
+
+
+def with_pitch(
+    mel: NDArray[np.float32], hertz: NDArray[np.float32], voiced: NDArray[np.bool_], config: VocosConfig
+) -> NDArray[np.float32]:
+    """A pitched clip [n, input_channels + 2] out of a log-mel [n, input_channels] and its pitch, both [n]."""
+    cycles = hertz.astype(np.float64) * config.hop / config.sample_rate
+    passed = np.cumsum(cycles) - cycles / 2  # as if a frame's pitch held from half a hop before to half a hop after it
+    return np.concatenate([mel, (cycles * voiced)[:, None], (passed % 1)[:, None]], axis=1).astype(np.float32)
+
+
+def new_vocos(config: VocosConfig, *, rngs: nnx.Rngs, param_dtype: jnp.dtype = jnp.float32) -> Vocos:
+    """A Vocos or a SourceVocos, as `config` says."""
+    return (SourceVocos if config.source else Vocos)(config, rngs=rngs, param_dtype=param_dtype)

@@ -1,0 +1,124 @@
+"""A request inside the engine, and the pieces it falls into on its way through the stages."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from f5_tts_server.engine.events import EventBuffer
+from f5_tts_server.engine.scheduler import Key
+from f5_tts_server.inference_types import GenerationRequest, Part, Plan, Prefilled, PreparedReference, RequestError
+
+
+class Job:
+    """What the stages share of a request. Fields say who may touch them.
+
+    ``parts`` and ``complete`` are guarded by ``lock``. The fields under "request queue" are guarded by that stage's
+    condition. ``script`` belongs to the preprocess thread. ``alive`` goes from true to false once; every stage looks at
+    it before it works for the job.
+    """
+
+    def __init__(self, request: GenerationRequest, *, arrival: int, now: float, events: EventBuffer) -> None:
+        self.request = request
+        self.id = request.request_id  # for people; clients choose it, so it need not be unique
+        self.arrival = arrival  # the engine's own key
+        self.submitted = now
+        self.events = events
+        self.lock = threading.Lock()
+        self.parts: deque[Part] = deque(request.parts)
+        self.complete = not request.open
+        self.script = Script()
+        # request queue
+        self.deadline = now + request.timeout_s
+        self.active = False
+        self.preparing = False  # is in the channel to the preprocess stage, or in that stage
+        self.exhausted = False  # every segment there will ever be has been prefilled
+        self.idle = False  # open, and without text to work on
+        self.in_flight = 0  # segments prefilled and not yet spoken
+        self.later_in_flight = 0  # those of them that were not urgent
+        self.urgent = True  # the listener has nothing to listen to: the next segment goes before others
+        self.seconds_planned = 0.0  # audio prefilled so far
+        self.first_audio: float | None = None
+
+    @property
+    def alive(self) -> bool:
+        return not self.events.ended
+
+    def next_part(self) -> Part | None:
+        with self.lock:
+            return self.parts.popleft() if self.parts else None
+
+    def has_input(self) -> bool:
+        """Whether the preprocess stage would find anything to do: a part, or the end."""
+        with self.lock:
+            return bool(self.parts) or self.complete
+
+
+@dataclass(slots=True)
+class Utterance:
+    """A spoken part, cut into the texts of its segments."""
+
+    number: int
+    reference: PreparedReference
+    speed: float
+    exact: int | None  # samples the part must have
+    texts: deque[str]
+    seconds: deque[float | None]  # of each text's segment
+
+
+@dataclass(slots=True)
+class Script:
+    """How far the preprocess stage has come with a job's text."""
+
+    utterances: deque[Utterance | float] = field(default_factory=deque)  # a float is a pause in seconds
+    parts: int = 0
+    segments: int = 0
+    silence: float = 0.0  # seconds that go before the next segment
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """A piece of text on its way through prefill, flow and vocoder."""
+
+    key: Key
+    job: Job
+    index: int
+    urgent: bool
+    plan: Plan
+    schedule: Any
+    prefilled: Prefilled
+    gain: float
+    part: int
+    exact: int | None
+    more: bool  # another segment of the same part follows
+    silence: float  # seconds before it
+
+    @property
+    def gen_frames(self) -> int:
+        return self.plan.frames - self.plan.ref_frames
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A segment whose flow has ended; ``mel`` may still be being computed."""
+
+    segment: Segment
+    mel: Any
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The job has ``segments`` segments and ends with ``silence`` seconds of silence."""
+
+    job: Job
+    segments: int
+    silence: float
+
+
+def internal_error(job: Job, stage: str) -> RequestError:
+    """What the client is told when the server is at fault; the traceback is in the log under the same id."""
+    return RequestError(
+        500, "internal_error", f"request {job.id} failed in the {stage} stage; the server's log says why"
+    )

@@ -1,0 +1,68 @@
+"""What a request may ask for. Routers use the numbers in their schemas; `check` holds for all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from f5_tts_server.formats import FORMATS
+from f5_tts_server.inference_types import GenerationRequest, Part, RequestError, Speech
+
+SPEED_MIN, SPEED_MAX = 0.25, 4.0
+CFG_MAX = 10.0
+PAUSE_MAX_S = 10.0
+SECONDS_MAX = 600.0
+SEED_MAX = 2**32 - 1
+PARTS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits that the operator or the model sets."""
+
+    text_chars: int
+    timeout_s: float
+    steps: int
+
+
+def check(request: GenerationRequest, limits: Limits) -> None:
+    """Raises `RequestError` (422) naming the first field over a limit."""
+    _within("nfe", request.nfe, 1, limits.steps)
+    _within("cfg_strength", request.cfg_strength, 0.0, CFG_MAX)
+    _within("seed", request.seed, 0, SEED_MAX)
+    _within("timeout_s", request.timeout_s, 0.001, limits.timeout_s)
+    if request.format not in FORMATS:
+        raise _refuse("format", f"format {request.format!r} is unknown; the formats are {', '.join(FORMATS)}")
+    if not request.parts and not request.open:
+        raise _refuse("text", "text is missing: there is nothing to speak")
+    check_parts(request.parts, limits)
+
+
+def check_parts(parts: Sequence[Part], limits: Limits, *, chars_before: int = 0, parts_before: int = 0) -> None:
+    """The limits of parts; ``..._before`` is what the same request has brought before."""
+    if parts_before + len(parts) > PARTS_MAX:
+        count = parts_before + len(parts)
+        raise _refuse("text", f"text has {count} parts (voices and pauses); the limit is {PARTS_MAX}")
+    chars = chars_before
+    for part in parts:
+        if isinstance(part, Speech):
+            chars += len(part.text)
+            _within("speed", part.speed, SPEED_MIN, SPEED_MAX)
+            if not part.text.strip():
+                raise _refuse("text", "text is empty: there is nothing to speak")
+            if part.seconds is not None:
+                _within("seconds", part.seconds, 0.1, SECONDS_MAX)
+        else:
+            _within("pause", part.seconds, 0.0, PAUSE_MAX_S)
+    if chars > limits.text_chars:
+        raise _refuse("text", f"text has {chars} characters; the limit is {limits.text_chars}")
+
+
+def _within(field: str, value: float, low: float, high: float) -> None:
+    if not (math.isfinite(value) and low <= value <= high):
+        raise _refuse(field, f"{field} is {value}; it must be between {low} and {high}")
+
+
+def _refuse(field: str, message: str) -> RequestError:
+    return RequestError(422, "invalid_request", message, field)

@@ -1,0 +1,218 @@
+"""Thread 4: from finished mels to encoded audio in the reader's buffer, block by block.
+
+Segments may finish in any order; a request's audio leaves in the order of its text. One vocoder block is made at a time,
+for the request that needs it most: first one whose listener has heard nothing, then the one whose audio runs out first.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import numpy as np
+
+from f5_tts_server.engine.channel import Channel
+from f5_tts_server.engine.job import End, Job, Segment, Taken, internal_error
+from f5_tts_server.engine.joiner import Joiner, Slicer
+from f5_tts_server.engine.metrics import Metrics
+from f5_tts_server.engine.options import EngineOptions
+from f5_tts_server.engine.stages.request_queue import RequestQueue
+from f5_tts_server.formats import open_encoder
+from f5_tts_server.inference_types import AudioChunk, Done, Failed, Metadata, Programs, RequestError, Samples
+
+log = logging.getLogger("f5.engine")
+
+
+class _Clip:
+    """A request's audio on its way out: joined, cut into pieces, encoded."""
+
+    def __init__(self, job: Job, sample_rate: int, chunk_samples: int) -> None:
+        self.job = job
+        self.waiting: dict[int, Taken] = {}  # by segment index
+        self.end: End | None = None
+        self.index = 0  # of the segment that comes next
+        self.frame = 0  # of that segment, the next to vocode
+        self.samples = 0  # given to the encoder
+        self.chunks = 0
+        self.sent = 0  # bytes
+        self.first_audio: float | None = None
+        self._rate = sample_rate
+        self._joiner = Joiner(sample_rate)
+        self._part: int | None = None
+        self._slicer = Slicer(chunk_samples)
+        self._encoder = open_encoder(job.request.format, sample_rate)
+        self._unsent = self._encoder.header()
+        self._unsent_samples = 0
+
+    @property
+    def ready(self) -> bool:
+        return self.index in self.waiting or self.complete
+
+    @property
+    def complete(self) -> bool:
+        return self.end is not None and self.end.segments == self.index
+
+    def needed_at(self) -> tuple[int, float]:
+        """Sorts by need: nothing heard yet, by arrival; then by the moment at which the audio sent so far is over."""
+        if self.first_audio is None:
+            return 0, self.job.arrival
+        return 1, self.first_audio + self.samples / self._rate
+
+    def begin(self, segment: Segment, length: int) -> None:
+        self.pause(segment.silence)
+        if segment.part != self._part:
+            self._joiner = Joiner(self._rate, segment.exact)
+            self._part = segment.part
+        self._joiner.begin(length, more=segment.more)
+
+    def speak(self, samples: Samples) -> None:
+        self._send(self._joiner.push(samples))
+
+    def pause(self, seconds: float) -> None:
+        if seconds:
+            self._send(np.zeros(round(seconds * self._rate), np.float32))
+
+    def flush(self) -> None:
+        """Send what waits to fill a piece: the text's author may be pausing, and the listener is in mid-word."""
+        rest = self._slicer.rest()
+        if len(rest):
+            self._emit(self._encoder.encode(rest), len(rest), last=False)
+
+    def finish(self) -> None:
+        """Encode and send the last piece."""
+        rest = self._slicer.rest()
+        data = self._encoder.encode(rest) if len(rest) else b""
+        self._emit(data + self._encoder.finish(), len(rest), last=True)
+
+    def _send(self, samples: Samples) -> None:
+        for piece in self._slicer.push(samples):
+            self._emit(self._encoder.encode(piece), len(piece), last=False)
+
+    def _emit(self, data: bytes, samples: int, *, last: bool) -> None:
+        """Send what the encoder gave; encoders that look ahead may give nothing for a while."""
+        self.samples += samples
+        self._unsent_samples += samples
+        if not (data or last):
+            return
+        chunk = AudioChunk(self._unsent + data, self._unsent_samples, self.chunks, last)
+        self._unsent, self._unsent_samples = b"", 0
+        self.chunks += 1
+        if self.first_audio is None:
+            self.first_audio = time.monotonic()
+        self.job.events.put(chunk)
+        self.sent += len(chunk.data)
+
+
+class Postprocess:
+    """The loop over clips."""
+
+    def __init__(
+        self,
+        programs: Programs,
+        options: EngineOptions,
+        *,
+        requests: RequestQueue,
+        inbox: Channel[Taken | End],
+        metrics: Metrics,
+    ) -> None:
+        self._programs = programs
+        self._requests = requests
+        self._inbox = inbox
+        self._metrics = metrics
+        self._chunk_samples = max(1, round(options.chunk_s * programs.sample_rate))
+        self._clips: dict[int, _Clip] = {}
+
+    def run(self) -> None:
+        while True:
+            self._take_in()
+            ready = [clip for clip in self._clips.values() if clip.ready]
+            if ready:
+                self._advance(min(ready, key=_Clip.needed_at))
+
+    def _take_in(self) -> None:
+        for number in [clip.job.arrival for clip in self._clips.values() if not clip.job.alive]:
+            del self._clips[number]
+        arrived = self._inbox.drain()
+        if not arrived and not any(clip.ready for clip in self._clips.values()):
+            arrived = [self._inbox.get()]
+        for item in arrived:
+            job = item.job if isinstance(item, End) else item.segment.job
+            if not job.alive:
+                continue
+            clip = self._clips.get(job.arrival)
+            if clip is None:
+                clip = self._clips[job.arrival] = _Clip(job, self._programs.sample_rate, self._chunk_samples)
+            if isinstance(item, End):
+                clip.end = item
+            else:
+                clip.waiting[item.segment.index] = item
+
+    def _advance(self, clip: _Clip) -> None:
+        """Make one block of a clip, or its end."""
+        try:
+            if clip.complete:
+                self._complete(clip)
+            else:
+                self._speak(clip, clip.waiting[clip.index])
+        except RequestError as error:
+            clip.job.events.end(Failed(error))
+        except Exception:
+            log.exception("postprocessing failed", extra={"request_id": clip.job.id})
+            clip.job.events.end(Failed(internal_error(clip.job, "postprocess")))
+
+    def _speak(self, clip: _Clip, taken: Taken) -> None:
+        segment = taken.segment
+        frames = segment.gen_frames
+        if clip.frame == 0:
+            clip.begin(segment, (frames - 1) * self._programs.hop)
+        stop = min(clip.frame + self._programs.vocode_block, frames)
+        samples = self._programs.vocode(taken.mel, clip.frame, stop)
+        if not np.isfinite(samples).all():
+            raise RequestError(
+                500,
+                "not_finite",
+                f"request {clip.job.id}: the model gave values that are not finite in segment {segment.index}; "
+                "a smaller cfg_strength or another seed may help",
+            )
+        heard, sent = clip.first_audio, clip.sent
+        clip.speak(samples * np.float32(segment.gain))
+        self._count(clip, heard, sent)
+        clip.frame = stop
+        if stop == frames:
+            if segment.job.request.open and not segment.more:
+                clip.flush()
+            del clip.waiting[clip.index]
+            clip.index += 1
+            clip.frame = 0
+            self._requests.spoken(segment)
+
+    def _complete(self, clip: _Clip) -> None:
+        assert clip.end is not None  # `complete` says so
+        heard, sent = clip.first_audio, clip.sent
+        clip.pause(clip.end.silence)
+        clip.finish()
+        self._count(clip, heard, sent)
+        del self._clips[clip.job.arrival]
+        job = clip.job
+        first = clip.first_audio or time.monotonic()
+        duration = clip.samples / self._programs.sample_rate
+        job.events.end(
+            Done(
+                Metadata(
+                    request_id=job.id,
+                    generation_time=time.monotonic() - job.submitted,
+                    time_to_first_audio=first - job.submitted,
+                    duration=duration,
+                    total_chunks=clip.chunks,
+                    segments=clip.index,
+                    sample_rate=self._programs.sample_rate,
+                    seed=job.request.seed,
+                )
+            )
+        )
+
+    def _count(self, clip: _Clip, heard: float | None, sent: int) -> None:
+        self._metrics.bytes_out.inc(clip.sent - sent)
+        if heard is None and clip.first_audio is not None:
+            self._metrics.first_audio.observe(clip.first_audio - clip.job.submitted)
+            self._requests.first_audio(clip.job)

@@ -1,0 +1,191 @@
+"""Thread 1: which requests are being worked on, and whose next segment is prepared.
+
+Requests wait here in order of arrival until fewer than ``max_concurrent_requests`` are active. An active request's first
+segment is asked for at once; later ones while fewer than ``segments_ahead`` are in flight, the listener nearest to
+running out of audio first. Deadlines, readers that stopped reading and a bound on unread audio are kept here as well.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from enum import Enum
+
+from f5_tts_server.engine.channel import Channel
+from f5_tts_server.engine.job import Job, Segment
+from f5_tts_server.engine.options import EngineOptions
+from f5_tts_server.inference_types import Failed, RequestError
+
+_TICK_S = 0.1  # how late a deadline may be noticed
+
+
+class Prepared(Enum):
+    """What the preprocess stage did with a job that it was handed."""
+
+    SEGMENT = "prefilled a segment; more may follow"
+    LAST = "prefilled the last segment"
+    IDLE = "found no text: the request is open"
+    NOTHING = "found the end, or the job ended"
+
+
+class RequestQueue:
+    """Order of work among requests. Methods may be called from any thread and do not block.
+
+    Args:
+        outbox: jobs whose next segment is to be prepared; room for every active job.
+
+    ``segments_ahead``, later segments in flight over all requests, is set when the model's slots are known.
+    """
+
+    def __init__(self, options: EngineOptions, outbox: Channel[Job]) -> None:
+        self._options = options
+        self._outbox = outbox
+        self.segments_ahead = 1
+        self._changed = threading.Condition()
+        self._waiting: deque[Job] = deque()
+        self._active: dict[int, Job] = {}
+        self._stopping = False
+        self._dirty = False
+        self._looked = time.monotonic()
+
+    def run(self) -> None:
+        while True:
+            with self._changed:
+                if not self._dirty and not self._stopping:
+                    self._changed.wait(_TICK_S if self._active or self._waiting else None)
+                if self._stopping:
+                    return
+                self._dirty = False
+                overdue = self._overdue(time.monotonic())
+            for job, error in overdue:
+                job.events.end(Failed(error), discard=error.code == "reader_stalled")
+            with self._changed:
+                for job in [j for j in self._all() if not j.alive]:
+                    self._forget(job)
+                ready = self._activate() + self._later()
+            for job in ready:
+                # Never blocks: an active job is in this channel at most once.
+                self._outbox.put(job, urgent=job.urgent)
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+
+    # seen from outside
+
+    def counts(self) -> tuple[int, int]:
+        """Active and waiting requests, without those that have ended and are not forgotten yet."""
+        with self._changed:
+            return sum(job.alive for job in self._active.values()), sum(job.alive for job in self._waiting)
+
+    def jobs(self) -> list[Job]:
+        """Requests that have not ended."""
+        with self._changed:
+            return [job for job in self._all() if job.alive]
+
+    def add(self, job: Job) -> None:
+        with self._changed:
+            self._waiting.append(job)
+            self._poke()
+
+    def poke(self) -> None:
+        """Something that decisions here rest on has changed."""
+        with self._changed:
+            self._poke()
+
+    def appended(self, job: Job) -> None:
+        """A part has come, or the end of an open request."""
+        with self._changed:
+            job.idle = False
+            job.deadline = time.monotonic() + job.request.timeout_s
+            self._poke()
+
+    def prepared(self, job: Job, what: Prepared, seconds: float = 0.0) -> None:
+        """The preprocess stage is done with a job it was handed; ``seconds`` of audio were planned."""
+        with self._changed:
+            job.preparing = False
+            if what in (Prepared.SEGMENT, Prepared.LAST):
+                job.in_flight += 1
+                job.later_in_flight += not job.urgent
+                job.urgent = False
+                job.seconds_planned += seconds
+            job.exhausted = job.exhausted or what in (Prepared.LAST, Prepared.NOTHING)
+            # Text that came in the meantime must not be slept on.
+            job.idle = what is Prepared.IDLE and not job.has_input()
+            self._poke()
+
+    def spoken(self, segment: Segment) -> None:
+        """A segment has left the last stage."""
+        job = segment.job
+        with self._changed:
+            job.in_flight -= 1
+            job.later_in_flight -= not segment.urgent
+            if job.idle and not job.in_flight:
+                job.urgent = True  # the next text of an open request finds its listener waiting
+            self._poke()
+
+    def first_audio(self, job: Job) -> None:
+        with self._changed:
+            job.first_audio = time.monotonic()
+
+    # under the condition's lock
+
+    def _poke(self) -> None:
+        self._dirty = True
+        self._changed.notify()
+
+    def _all(self) -> list[Job]:
+        return [*self._active.values(), *self._waiting]
+
+    def _forget(self, job: Job) -> None:
+        if job.active:
+            del self._active[job.arrival]
+        else:
+            self._waiting.remove(job)
+
+    def _overdue(self, now: float) -> list[tuple[Job, RequestError]]:
+        since_last, self._looked = now - self._looked, now
+        overdue = []
+        for job in self._all():
+            timeout, stall = job.request.timeout_s, self._options.stall_timeout_s
+            if job.events.unread_seconds >= self._options.send_buffer_s:
+                job.deadline += since_last  # it is the reader who takes his time: he may be listening
+            if now >= job.deadline:
+                message = f"request {job.id} was not finished within its timeout_s of {timeout:g} s"
+                overdue.append((job, RequestError(504, "deadline_exceeded", message, "timeout_s")))
+            elif job.events.stalled_for(now) >= stall:
+                message = f"the reader of request {job.id} took nothing for {stall:g} s"
+                overdue.append((job, RequestError(408, "reader_stalled", message)))
+        return overdue
+
+    def _activate(self) -> list[Job]:
+        started = []
+        while self._waiting and len(self._active) < self._options.max_concurrent_requests:
+            job = self._waiting.popleft()
+            self._active[job.arrival] = job
+            job.active = job.preparing = True
+            started.append(job)
+        return started
+
+    def _later(self) -> list[Job]:
+        now = time.monotonic()
+        later = sum(job.later_in_flight + (job.preparing and not job.urgent) for job in self._active.values())
+        unread = self._options.send_buffer_s
+        wanting = [
+            job
+            for job in self._active.values()
+            if not (job.preparing or job.exhausted or job.idle) and job.events.unread_seconds < unread
+        ]
+
+        def lead(job: Job) -> float:
+            """Seconds of audio planned beyond what has been heard by now."""
+            return job.seconds_planned - (0.0 if job.first_audio is None else now - job.first_audio)
+
+        wanting.sort(key=lambda job: (not job.urgent, lead(job)))
+        chosen = [job for job in wanting if job.urgent]
+        chosen += [job for job in wanting if not job.urgent][: max(self.segments_ahead - later, 0)]
+        for job in chosen:
+            job.preparing = True
+        return chosen

@@ -1,0 +1,200 @@
+"""A loaded model: from text, a reference and parameters to samples."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from numpy.typing import NDArray
+
+from f5_tts_server.embedded.source_vocos import with_pitch
+from f5_tts_server.f5 import audio, sampler
+from f5_tts_server.f5.config import ModelConfig, Sampling
+from f5_tts_server.f5.dit import DiT
+from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
+from f5_tts_server.f5.text import CROSS_FADE_SECONDS
+from f5_tts_server.f5.unett import UNetT
+from f5_tts_server.f5.vocos import Vocos
+
+_ROUND_TO = 64  # frames; lengths are padded to it, so that few different shapes are compiled
+
+
+@dataclass(frozen=True)
+class SpeechModel:
+    """Everything one voice model needs; made by `f5.loading.load_model`. Safe to use from several threads."""
+
+    config: ModelConfig
+    backbone: DiT | UNetT
+    vocoder: Vocos
+    frontend: Frontend
+
+    def prepare_reference(self, clip: bytes, text: str) -> Reference:
+        """A reference from an audio file's bytes and what is said in it.
+
+        Raises ValueErrors for a clip that is not audio, too long, too short, silent or not finite, and for empty text.
+        """
+        if not text.strip():
+            raise ValueError("the reference's text is empty; it must say what is spoken in the clip")
+        samples, gain = audio.reference_samples(clip, self.config.mel.sample_rate)
+        mel = audio.mel(samples, self.config.mel)
+        key = hashlib.sha256(samples.tobytes() + np.float32(gain).tobytes() + text.encode()).digest()
+        return Reference(samples, mel, text, gain, key, nbytes=samples.nbytes + mel.nbytes)
+
+    def plan(self, text: str, reference: Reference, *, speed: float, seconds: float | None) -> SegmentPlan:
+        """Tokens and lengths of one segment; `seconds`: how long its speech shall be. Raises ValueError, see `Frontend`.
+
+        A centred mel has one frame more than the reference has whole hops. Upstream cuts its output at the whole hops
+        and puts the reference's own frames back, so the first frame of the speech is the reference's last.
+        """
+        plan = self.frontend.plan(text, reference, speed=speed, seconds=seconds)
+        return replace(plan, overhang=reference.mel[plan.ref_frames : plan.frames])
+
+    def speak(
+        self,
+        text: str,
+        reference: Reference,
+        *,
+        sampling: Sampling | None = None,
+        speed: float = 1.0,
+        seed: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Samples [n] at the model's rate: segments of the text, cross-faded over 0.15 s as upstream.
+
+        `progress` is called after each step with the number of steps done and their total. Raises ValueError for a
+        text without anything to say.
+        """
+        sampling = sampling or self.config.sampling
+        segments = self.frontend.split(text, reference, speed=speed, first_seconds=None)
+        if not segments:
+            raise ValueError("the text is empty; there is nothing to say")
+        clips = []
+        for index, segment in enumerate(segments):
+            plan = self.plan(segment, reference, speed=speed, seconds=None)
+            for step, x in enumerate(self.flow(plan, reference, sampling, seed=seed, segment_index=index), 1):
+                if progress:
+                    x.block_until_ready()
+                    progress(index * sampling.nfe + step, len(segments) * sampling.nfe)
+            clips.append(self.decode(self.generated(x, plan)) * np.float32(reference.gain))
+        return cross_fade(clips, round(CROSS_FADE_SECONDS * self.config.mel.sample_rate))
+
+    def flow(
+        self, plan: SegmentPlan, reference: Reference, sampling: Sampling, *, seed: int, segment_index: int = 0
+    ) -> Iterator[jax.Array]:
+        """The flow of one segment, after each step: float32 [1, n, mel] in the backbone's scale, padded."""
+        n = -(-plan.frames // _ROUND_TO) * _ROUND_TO
+        tokens, cond, frames = backbone_inputs(self.config, plan, reference, n)
+        cfg = (
+            np.array([sampling.cfg_strength], np.float32) if sampling.cfg_strength else None
+        )  # None: one pass is enough
+        fixed = self._fix(tokens, cond, frames)
+        start = sampler.noise(seed, segment_index, n, self.config.backbone.mel_dim)[None]
+        times = sampler.time_grid(sampling.nfe, -1.0 if sampling.sway else None, sampling.epss)
+        yield from sampler.integrate(
+            lambda t, x: self._velocity(x, fixed, frames, np.array([t], np.float32), cfg),
+            start,
+            times,
+            sampling.method,
+        )
+
+    def generated(self, x: jax.Array, plan: SegmentPlan) -> NDArray[np.float32]:
+        """The log-mel that a finished flow [1, n, mel] has added to the reference: [generated frames, mel]."""
+        return cut_generated(np.asarray(from_backbone_scale(self.config, x[0])), plan)
+
+    def decode(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Samples of a whole clip of log-mel [frames, mel]: (frames − 1) · hop of them."""
+        width = -(-len(mel) // _ROUND_TO) * _ROUND_TO
+        left, right = self.vocoder.context_left, self.vocoder.context_right
+        if self.vocoder.config.source:
+            padded = np.pad(mel, ((0, width - len(mel)), (0, 0)))[None]
+            hertz, voiced = self._pitch(padded, np.array([len(mel)], np.int32))
+            mel = with_pitch(
+                mel, np.asarray(hertz)[0, : len(mel)], np.asarray(voiced)[0, : len(mel)], self.vocoder.config
+            )
+        window = np.pad(mel, ((left, right + width - len(mel)), (0, 0)))[None]
+        samples = self._decode_block(window, np.int32(-left), np.int32(len(mel)))
+        return np.asarray(samples)[0, : (len(mel) - 1) * self.config.mel.hop]
+
+    @cached_property
+    def _fix(self) -> Callable[..., jax.Array]:
+        graph, parameters = nnx.split(self.backbone)
+        compiled = jax.jit(lambda p, *inputs: sampler.fix_both(nnx.merge(graph, p), *inputs))
+        return lambda tokens, cond, frames: compiled(parameters, cond, tokens, frames)
+
+    @cached_property
+    def _velocity(self) -> Callable[..., jax.Array]:
+        graph, parameters = nnx.split(self.backbone)
+
+        @jax.jit
+        def velocity(
+            p: nnx.State, x: jax.Array, fixed: jax.Array, frames: jax.Array, t: jax.Array, cfg: jax.Array | None
+        ) -> jax.Array:
+            backbone = nnx.merge(graph, p)
+            modulation = backbone.modulations(t)
+            if cfg is None:
+                return backbone.velocity(x, fixed[:, 0], modulation, frames)
+            return sampler.guided_velocity(backbone, x, fixed, modulation, frames, cfg)
+
+        return lambda *inputs: velocity(parameters, *inputs)
+
+    @cached_property
+    def _pitch(self) -> Callable[..., tuple[jax.Array, jax.Array]]:
+        graph, parameters = nnx.split(self.vocoder)
+        compiled = jax.jit(lambda p, *inputs: nnx.merge(graph, p).pitch.frequencies(*inputs))
+        return lambda *inputs: compiled(parameters, *inputs)
+
+    @cached_property
+    def _decode_block(self) -> Callable[..., jax.Array]:
+        graph, parameters = nnx.split(self.vocoder)
+        compiled = jax.jit(lambda p, *inputs: nnx.merge(graph, p).decode_block(*inputs))
+        return lambda *inputs: compiled(parameters, *inputs)
+
+
+def backbone_inputs(
+    config: ModelConfig, plan: SegmentPlan, reference: Reference, n: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+    """One segment as a batch of one, padded to n frames: tokens [1, n] (−1: none), cond [1, n, mel], frames [1].
+
+    `cond` is the reference in the backbone's scale and zero where speech is to be made.
+    """
+    tokens = np.full((1, n), -1, np.int32)
+    used = plan.tokens[: plan.frames]
+    tokens[0, : len(used)] = used
+    cond = np.zeros((1, n, config.backbone.mel_dim), np.float32)
+    known = reference.mel[: plan.frames]
+    cond[0, : len(known)] = to_backbone_scale(config, known)
+    return tokens, cond, np.array([plan.frames], np.int32)
+
+
+def to_backbone_scale(config: ModelConfig, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the backbone hears from log-mel; any shape."""
+    return (mel + np.float32(config.mel_offset)) * np.float32(config.mel_scale)
+
+
+def from_backbone_scale(config: ModelConfig, x: jax.Array) -> jax.Array:
+    """Log-mel from what the backbone speaks in; any shape."""
+    return x / jnp.float32(config.mel_scale) - jnp.float32(config.mel_offset)
+
+
+def cut_generated(mel: NDArray[np.float32], plan: SegmentPlan) -> NDArray[np.float32]:
+    """The speech of a segment [generated frames, mel] out of its padded log-mel [n, mel], its overhang put back."""
+    generated = mel[plan.ref_frames : plan.frames].copy()
+    generated[: len(plan.overhang)] = plan.overhang
+    return generated
+
+
+def cross_fade(clips: list[NDArray[np.float32]], overlap: int) -> NDArray[np.float32]:
+    """Clips [n_i] one after the other, each fading linearly into the next over `overlap` samples, or all it has."""
+    joined = clips[0]
+    for clip in clips[1:]:
+        count = min(overlap, len(joined), len(clip))
+        fade = np.linspace(0, 1, count, dtype=np.float32)
+        both = joined[len(joined) - count :] * (1 - fade) + clip[:count] * fade
+        joined = np.concatenate([joined[: len(joined) - count], both, clip[count:]])
+    return joined

@@ -1,0 +1,501 @@
+"""The model as compiled programs for a server: `schedule`, `prefill`, `insert`, `step`, `take`, `vocode`.
+
+Every shape is fixed when the object is made, every program compiled by `warm_up`; a call with any other shape raises.
+Segments are padded to one of a few lengths (buckets); each bucket has a state of `slots` segments on the device.
+Which of a server's threads may call what is said in each section's heading.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+from numpy.typing import NDArray
+
+from f5_tts_server.embedded.source_vocos import with_pitch
+from f5_tts_server.f5 import sampler
+from f5_tts_server.f5.frontend import Reference, SegmentPlan
+from f5_tts_server.f5.layers import activation_dtype
+from f5_tts_server.f5.model import SpeechModel, backbone_inputs, cut_generated, from_backbone_scale
+from f5_tts_server.f5.placement import everywhere, over_slots, parameter_shardings
+
+_compilations = 0
+
+
+def _count_compilation(event: str, duration_secs: float, **_: Any) -> None:
+    global _compilations
+    _compilations += event == "/jax/core/compile/backend_compile_duration"
+
+
+jax.monitoring.register_event_duration_secs_listener(_count_compilation)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A time grid and what the backbone makes of it. Shared by all segments that use it; never donated."""
+
+    times: NDArray[np.float32]  # [nfe], where each step begins
+    dts: NDArray[np.float32]  # [nfe], how far it goes
+    table: jax.Array  # [max_steps, c, d] modulations, rows beyond nfe unused
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """A segment's inputs on the device, not yet in a slot."""
+
+    bucket: int
+    conditional: jax.Array  # [n, d]
+    null: jax.Array  # [n, d], zeros where no step is guided
+    start: jax.Array  # [longest n, mel] noise
+    frames: int
+
+
+@dataclass(frozen=True)
+class State:
+    """One bucket's slots on the device. A call that takes a state consumes it."""
+
+    x: jax.Array  # [slots, n, mel] float32, where each flow is
+    fixed: jax.Array  # [slots, 2, n, d] conditional and null inputs
+    frames: jax.Array  # [slots] int32
+    done: jax.Array  # scalar, ready when all work on the state so far is done; survives donation
+
+
+class Row(Protocol):
+    """What `step` reads of a row."""
+
+    @property
+    def slot(self) -> int: ...
+    @property
+    def schedule(self) -> Schedule: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def cfg_strength(self) -> float: ...
+
+
+class Mel:
+    """Frames a flow has made, on their way from the device."""
+
+    def __init__(
+        self,
+        device: jax.Array,
+        plan: SegmentPlan,
+        for_vocoder: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    ) -> None:
+        device.copy_to_host_async()
+        self._device, self._plan, self._for_vocoder = device, plan, for_vocoder
+
+    @cached_property
+    def frames(self) -> NDArray[np.float32]:
+        """[frames, mel_dim]; asking for it blocks until the flow's last step is done."""
+        return cut_generated(np.asarray(self._device), self._plan)
+
+    @cached_property
+    def vocoder_input(self) -> NDArray[np.float32]:
+        """[frames, channels] as the vocoder reads them, which may know the pitch too."""
+        return self._for_vocoder(self.frames)
+
+
+class Programs:
+    """One model, compiled for one mesh, one set of buckets and one number of slots.
+
+    Args:
+        model: weights on the host or a device; they are copied to the mesh.
+        mesh: axes ("data", "model").
+        buckets: padded lengths in frames.
+        slots: segments that a bucket holds; a multiple of the mesh's data axis.
+        step_sizes: rows that one step program advances. With several devices on the data axis it must be `(slots,)`:
+            each device then advances the slots it holds and none travel.
+        max_steps: longest schedule.
+        vocode_block: frames that one vocoder call makes.
+        cache_bytes: how much memory null passes and schedules may be kept in for reuse.
+    """
+
+    def __init__(
+        self,
+        model: SpeechModel,
+        mesh: Mesh,
+        *,
+        buckets: Sequence[int],
+        slots: int,
+        step_sizes: Sequence[int],
+        max_steps: int = 64,
+        vocode_block: int = 64,
+        cache_bytes: int = 256 << 20,
+    ) -> None:
+        data = mesh.shape["data"]
+        if slots % data:
+            raise ValueError(f"slots {slots} must be a multiple of the {data} devices on the mesh's data axis")
+        if max(step_sizes) > slots or min(step_sizes) < 1:
+            raise ValueError(f"step_sizes {tuple(step_sizes)} must lie between 1 and the {slots} slots")
+        if data > 1 and tuple(step_sizes) != (slots,):
+            raise ValueError(f"step_sizes must be ({slots},) where slots are spread over {data} devices")
+        self.model = model
+        self.mesh = mesh
+        self.sample_rate, self.hop = model.config.mel.sample_rate, model.config.mel.hop
+        self.buckets = tuple(sorted(buckets))
+        self.slots = slots
+        self.step_sizes = tuple(sorted(step_sizes))
+        # On a CPU one row already uses every core; elsewhere a turn may be as long as two full rows of the largest.
+        one_row = mesh.devices.flat[0].platform == "cpu"
+        self.frame_budget = self.buckets[0] if one_row and data == 1 else 2 * self.buckets[-1]
+        # Turns to dispatch before waiting for the oldest: keeps an accelerator busy; on a CPU host and device share cores.
+        self.run_ahead = 0 if one_row else 1
+        self.max_steps = max_steps
+        self.vocode_block = vocode_block
+        self._graph, parameters = nnx.split(model.backbone)
+        self._parameters = jax.device_put(parameters, parameter_shardings(parameters, mesh))
+        self._vocoder_graph, vocoder = nnx.split(model.vocoder)
+        self._vocoder = jax.device_put(vocoder, everywhere(mesh))
+        self._compiled: dict[tuple[Any, ...], jax.stages.Compiled] = {}
+        self._dtype = activation_dtype(model.backbone.proj_out.w[...].dtype)
+        # The unguided step is a program more for each shape: worth it only to a model that recommends no guidance.
+        self._fewest_passes = 1 if model.config.sampling.cfg_strength == 0 else 2
+        self._schedules = _ByteLimitedCache(cache_bytes // 2)
+        self._nulls = _ByteLimitedCache(cache_bytes // 2)
+
+    @property
+    def compile_count(self) -> int:
+        """Programs that XLA has compiled, or found in its cache, in this process."""
+        return _compilations
+
+    # Host work, preprocess thread -----------------------------------------------------------------------------------
+
+    def prepare_reference(self, audio: bytes, text: str) -> Reference:
+        """Decodes, trims and analyses a reference clip. Raises ValueErrors that name the fault."""
+        return self.model.prepare_reference(audio, text)
+
+    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> list[str]:
+        """The segments of a text; see `f5.frontend.Frontend.split`."""
+        return self.model.frontend.split(text, reference, speed=speed, first_seconds=first_seconds)
+
+    def plan(self, text: str, reference: Reference, *, speed: float, seconds: float | None) -> SegmentPlan:
+        """Tokens and length of one segment. Raises ValueError where it is longer than the largest bucket."""
+        plan = self.model.plan(text, reference, speed=speed, seconds=seconds)
+        if plan.frames > self.buckets[-1]:
+            per_second = self.sample_rate / self.hop
+            raise ValueError(
+                f"the reference and a segment of the text take {plan.frames / per_second:.1f} s together; "
+                f"this server goes up to {self.buckets[-1] / per_second:.1f} s"
+            )
+        return plan
+
+    # Device work, preprocess thread ---------------------------------------------------------------------------------
+
+    def schedule(self, nfe: int, sway: bool) -> Schedule:
+        """The time grid for `nfe` steps (EPSS where there is one), with its modulations; cached."""
+        if not 1 <= nfe <= self.max_steps:
+            raise ValueError(f"the number of steps must lie between 1 and {self.max_steps}, not {nfe}")
+        times = sampler.time_grid(nfe, -1.0 if sway else None)
+
+        def make() -> tuple[Schedule, int]:
+            padded = np.zeros(self.max_steps, np.float32)
+            padded[:nfe] = times[:-1]
+            table = self._compiled["modulations",](self._parameters, padded)
+            return Schedule(times[:-1], np.diff(times), table), table.nbytes
+
+        return self._schedules.get_or_make(times.tobytes(), make)
+
+    def prefill(
+        self, plan: SegmentPlan, reference: Reference, *, seed: int, segment_index: int, guided: bool
+    ) -> Prefilled:
+        """Computes what no step of a segment changes. `seed` in 0 … 2³² − 1; `guided`: whether any step will be."""
+        n = next(bucket for bucket in self.buckets if bucket >= plan.frames)
+        config = self.model.config.backbone
+        tokens, cond, frames = backbone_inputs(self.model.config, plan, reference, n)
+
+        def make_null() -> tuple[jax.Array, int]:
+            null = (
+                self._compiled["fix", n](self._parameters, tokens, cond, frames, np.True_)
+                if guided
+                else jax.device_put(np.zeros((n, config.dim), self._dtype), everywhere(self.mesh))
+            )
+            return null, null.nbytes
+
+        # The null pass sees neither words nor sound; of the text only its length, and that only where padding is masked.
+        masked = config.text_mask_padding and config.conv_layers > 0
+        null_key = b"%d %d %d" % (n, plan.frames, len(plan.tokens) if masked else 0) if guided else b"%d" % n
+        return Prefilled(
+            bucket=n,
+            conditional=self._compiled["fix", n](self._parameters, tokens, cond, frames, np.False_),
+            null=self._nulls.get_or_make(null_key, make_null),
+            start=self._compiled["noise",](np.uint32(seed), np.uint32(segment_index)),
+            frames=plan.frames,
+        )
+
+    # Device work, inference thread ----------------------------------------------------------------------------------
+
+    def new_state(self, bucket: int) -> State:
+        """Empty slots for one bucket."""
+        config, split = self.model.config.backbone, over_slots(self.mesh)
+        return State(
+            x=jax.device_put(np.zeros((self.slots, bucket, config.mel_dim), np.float32), split),
+            fixed=jax.device_put(np.zeros((self.slots, 2, bucket, config.dim), self._dtype), split),
+            # Attention over no key at all would be NaN.
+            frames=jax.device_put(np.ones(self.slots, np.int32), split),
+            done=jax.device_put(np.float32(0), everywhere(self.mesh)),
+        )
+
+    def insert(self, state: State, prefilled: Prefilled, slot: int) -> State:
+        """Puts a segment into a slot, at the noise its flow starts from. Donates `state`; `prefilled` stays."""
+        return State(
+            *self._compiled["insert", prefilled.bucket](
+                state.x,
+                state.fixed,
+                state.frames,
+                np.int32(slot),
+                prefilled.conditional,
+                prefilled.null,
+                np.int32(prefilled.frames),
+                prefilled.start,
+            )
+        )
+
+    def step(self, bucket: int, state: State, rows: Sequence[Row]) -> State:
+        """Advances each row's slot by one Euler step; in one pass where that was compiled and no row is guided.
+
+        Donates `state`; returns at once.
+
+        Raises ValueError for no rows, more than the largest step size, or a slot twice.
+        """
+        slots = [row.slot for row in rows]
+        if not rows or len(rows) > self.step_sizes[-1] or len(set(slots)) != len(slots):
+            raise ValueError(f"a step takes 1 to {self.step_sizes[-1]} different slots, not {slots}")
+        size = next(size for size in self.step_sizes if size >= len(rows))
+        whole = size == self.slots  # every slot has its place: rows go where their slots are, the rest stand still
+        dts, cfgs = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        indices = np.zeros(size, np.int32)
+        targets = np.full(size, self.slots, np.int32)  # one past the end: written nowhere
+        tables = [rows[0].schedule.table] * size
+        for position, row in enumerate(rows):
+            place = row.slot if whole else position
+            dts[place], cfgs[place] = row.schedule.dts[row.index], row.cfg_strength
+            indices[place], targets[place] = row.index, row.slot
+            tables[place] = row.schedule.table
+        passes = 2 if cfgs.any() else self._fewest_passes
+        x, done = self._compiled["step", bucket, size, passes](
+            self._parameters, state.x, state.fixed, state.frames, targets, tuple(tables), indices, dts, cfgs
+        )
+        return State(x, state.fixed, state.frames, done)
+
+    def fence(self, state: State) -> Callable[[], object]:
+        """A call that waits for the work dispatched on `state` so far and raises what it raised."""
+        return state.done.block_until_ready
+
+    def take(self, state: State, slot: int, plan: SegmentPlan) -> Mel:
+        """The generated frames of a slot; does not wait. The state stays valid."""
+        mel = self._compiled["take", state.x.shape[1]](state.x, np.int32(slot))
+        return Mel(mel, plan, self._vocoder_input)
+
+    # Device work, postprocess thread --------------------------------------------------------------------------------
+
+    def vocode(self, mel: Mel, start: int, stop: int) -> NDArray[np.float32]:
+        """Samples of the segment's generated frames start … stop, equal to the whole-clip decode; waits for them.
+
+        g generated frames have (g − 1) · hop samples: the block that ends with the last frame is one hop short.
+        """
+        frames, vocoder = mel.vocoder_input, self.model.vocoder
+        count = len(frames)
+        if not 0 <= start < stop <= count:
+            raise ValueError(f"frames {start} … {stop} do not lie within the segment's {count}")
+        blocks = []
+        for block in range(start, stop, self.vocode_block):
+            window, first = _window(frames, block - vocoder.context_left, self._window_frames)
+            samples = self._compiled["vocode",](self._vocoder, window, np.int32(first), np.int32(count))
+            blocks.append(np.asarray(samples)[0])
+        samples = np.concatenate(blocks)[: (stop - start) * self.hop]
+        return samples[: (count - 1 - start) * self.hop]
+
+    def _vocoder_input(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[n, mel_dim] → [n, vocoder channels]."""
+        config, count = self.model.vocoder.config, len(frames)
+        if not config.source:
+            return frames
+        width = next(width for width in self._pitch_widths if width >= count)
+        padded = np.pad(frames, ((0, width - count), (0, 0)))[None]
+        hertz, voiced = self._compiled["pitch", width](self._vocoder, padded, np.array([count], np.int32))
+        return with_pitch(frames, np.asarray(hertz)[0, :count], np.asarray(voiced)[0, :count], config)
+
+    @property
+    def _pitch_widths(self) -> list[int]:
+        """Frames that the pitch of a whole segment is read from: few for the first, which is waited for, all for others."""
+        return sorted({self.buckets[0], self.buckets[-1]})
+
+    @property
+    def _window_frames(self) -> int:
+        vocoder = self.model.vocoder
+        return vocoder.context_left + self.vocode_block + vocoder.context_right
+
+    # Compilation ----------------------------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Compiles every program; nothing compiles afterwards."""
+        # XLA compiles one program on one core and lets go of the interpreter, which meanwhile traces the next ones.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            compiling = {key: pool.submit(lowered.compile) for key, lowered in self._lowered()}
+        self._compiled = {key: compiled.result() for key, compiled in compiling.items()}
+
+    def _lowered(self) -> Iterator[tuple[tuple[Any, ...], jax.stages.Lowered]]:
+        """Every program's key and its trace."""
+        config = self.model.config.backbone
+        mel, d, slots = config.mel_dim, config.dim, self.slots
+        whole, split = everywhere(self.mesh), over_slots(self.mesh)
+        parameters = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), self._parameters
+        )
+        vocoder = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), self._vocoder)
+        dtype = self._dtype
+
+        def shape(*sizes: int, of: Any = jnp.float32, on: Any = whole) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(sizes, of, sharding=on)
+
+        integer, flag, unsigned = shape(of=jnp.int32), shape(of=jnp.bool_), shape(of=jnp.uint32)
+        noise = shape(self.buckets[-1], mel)
+        table = jax.eval_shape(self._modulations, parameters, shape(self.max_steps))
+        table = shape(*table.shape, of=table.dtype)
+        state = (split, split, split, whole)
+
+        yield ("modulations",), jax.jit(self._modulations, out_shardings=whole).lower(parameters, shape(self.max_steps))
+        source = self.model.vocoder.config.source
+        for width in self._pitch_widths if source else ():
+            clip, length = shape(1, width, mel), shape(1, of=jnp.int32)
+            yield ("pitch", width), jax.jit(self._pitch, out_shardings=whole).lower(vocoder, clip, length)
+        window = shape(1, self._window_frames, mel + 2 * source)
+        yield ("vocode",), jax.jit(self._vocode, out_shardings=whole).lower(vocoder, window, integer, integer)
+        yield ("noise",), jax.jit(self._noise, out_shardings=whole).lower(unsigned, unsigned)
+        for n in self.buckets:
+            x, fixed = shape(slots, n, mel, on=split), shape(slots, 2, n, d, of=dtype, on=split)
+            frames, row = shape(slots, of=jnp.int32, on=split), shape(n, d, of=dtype)
+            insert = jax.jit(self._insert, donate_argnums=(0, 1, 2), out_shardings=state)
+            yield ("insert", n), insert.lower(x, fixed, frames, integer, row, row, integer, noise)
+            yield ("take", n), jax.jit(self._take, out_shardings=whole).lower(x, integer)
+            text, cond, length = shape(1, n, of=jnp.int32), shape(1, n, mel), shape(1, of=jnp.int32)
+            fix = jax.jit(self._fix, out_shardings=whole)
+            yield ("fix", n), fix.lower(parameters, text, cond, length, flag)
+            for size in self.step_sizes:
+                on = split if size == slots else whole
+                indices, reals = shape(size, of=jnp.int32, on=on), shape(size, on=on)
+                for passes in range(self._fewest_passes, 3):
+                    function = partial(self._step, size == slots, passes)
+                    step = jax.jit(function, donate_argnums=(1,), out_shardings=(split, whole))
+                    tables = (table,) * size
+                    yield (
+                        ("step", n, size, passes),
+                        step.lower(parameters, x, fixed, frames, indices, tables, indices, reals, reals),
+                    )
+
+    def step_text(self, bucket: int, size: int) -> str:
+        """The compiled guided step as XLA prints it, collectives and all."""
+        return str(self._compiled["step", bucket, size, 2].as_text())
+
+    def _backbone(self, parameters: nnx.State) -> sampler.Backbone:
+        backbone: sampler.Backbone = nnx.merge(self._graph, parameters)
+        return backbone
+
+    def _modulations(self, parameters: nnx.State, times: jax.Array) -> jax.Array:
+        return self._backbone(parameters).modulations(times)
+
+    def _fix(
+        self, parameters: nnx.State, tokens: jax.Array, cond: jax.Array, frames: jax.Array, null: jax.Array
+    ) -> jax.Array:
+        backbone = self._backbone(parameters)
+        heard = jnp.where(null, 0.0, cond)
+        return backbone.fix_inputs(heard, backbone.embed_text(tokens, frames, null))[0]
+
+    def _noise(self, seed: jax.Array, segment_index: jax.Array) -> jax.Array:
+        return sampler.noise(seed, segment_index, self.buckets[-1], self.model.config.backbone.mel_dim)
+
+    def _insert(
+        self,
+        x: jax.Array,
+        fixed: jax.Array,
+        lengths: jax.Array,
+        slot: jax.Array,
+        conditional: jax.Array,
+        null: jax.Array,
+        frames: jax.Array,
+        noise: jax.Array,
+    ) -> tuple[jax.Array, ...]:
+        start = noise[: x.shape[1]]
+        return (
+            x.at[slot].set(start),
+            fixed.at[slot].set(jnp.stack([conditional, null])),
+            lengths.at[slot].set(frames),
+            start[0, 0],
+        )
+
+    def _step(
+        self,
+        whole: bool,
+        passes: int,
+        parameters: nnx.State,
+        x: jax.Array,
+        fixed: jax.Array,
+        frames: jax.Array,
+        slots: jax.Array,
+        tables: tuple[jax.Array, ...],
+        indices: jax.Array,
+        dts: jax.Array,
+        cfgs: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        """`whole`: row i is slot i, and rows that rest have dt = 0; otherwise rows are gathered from their slots."""
+        pick = (lambda a: a) if whole else (lambda a: a.at[slots].get(mode="clip"))
+        modulation = jnp.stack([table[indices[i]] for i, table in enumerate(tables)])
+        backbone, here = self._backbone(parameters), pick(x)
+        velocity = (
+            sampler.guided_velocity(backbone, here, pick(fixed), modulation, pick(frames), cfgs)
+            if passes == 2
+            else backbone.velocity(here, pick(fixed)[:, 0], modulation, pick(frames))
+        )
+        there = here + dts[:, None, None] * velocity
+        new = there if whole else x.at[slots].set(there, mode="drop")
+        return new, there[0, 0, 0]
+
+    def _take(self, x: jax.Array, slot: jax.Array) -> jax.Array:
+        return from_backbone_scale(self.model.config, x[slot])
+
+    def _pitch(self, vocoder: nnx.State, mel: jax.Array, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
+        track: tuple[jax.Array, jax.Array] = nnx.merge(self._vocoder_graph, vocoder).pitch.frequencies(mel, frames)
+        return track
+
+    def _vocode(self, vocoder: nnx.State, window: jax.Array, first: jax.Array, frames: jax.Array) -> jax.Array:
+        return nnx.merge(self._vocoder_graph, vocoder).decode_block(window, first, frames)
+
+
+def _window(frames: NDArray[np.float32], first: int, width: int) -> tuple[NDArray[np.float32], int]:
+    """`width` frames from `first` on, zero outside the clip, as a batch of one."""
+    window = np.zeros((1, width, frames.shape[1]), np.float32)
+    low, high = max(first, 0), min(first + width, len(frames))
+    window[0, low - first : high - first] = frames[low:high]
+    return window, first
+
+
+class _ByteLimitedCache:
+    """Least recently used values within a byte limit. Not thread-safe: the preprocess thread is its only user."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._held = limit, 0
+        self._entries: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
+
+    def get_or_make(self, key: bytes, make: Callable[[], tuple[Any, int]]) -> Any:
+        """The value under `key`; `make` returns it and its size in bytes where it is not held."""
+        if key in self._entries:
+            self._entries.move_to_end(key)
+            return self._entries[key][0]
+        value, size = make()
+        self._entries[key] = (value, size)
+        self._held += size
+        while self._held > self._limit and len(self._entries) > 1:
+            _, (_, freed) = self._entries.popitem(last=False)
+            self._held -= freed
+        return value

@@ -1,0 +1,336 @@
+"""Vocos, the vocoder that turns log-mel frames into 24 kHz samples.
+
+Siuzdak 2023, "Vocos: Closing the gap between time-domain and Fourier-based neural vocoders for high-quality audio
+synthesis" (arXiv:2306.00814); numerically equal to `VocosBackbone` + `ISTFTHead` of the PyPI package `vocos` 0.1.0.
+
+Shapes: b batch, n frames, d channels, r = n_fft // hop frames that overlap at one sample.
+
+A clip can be decoded whole (`Vocos.decode`) or in blocks (`Vocos.decode_block`). A block needs `context_left` frames
+before it and `context_right` after it; with those its samples equal the whole clip's, whatever the block's size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import yaml
+from flax import nnx
+
+from f5_tts_server.f5.layers import DepthwiseConv, Linear, layer_norm, shifted
+
+TAPS = 7  # of every convolution
+MAX_MAGNITUDE = 1e2  # the official head clips exp(log magnitude) here
+SMALLEST_ENVELOPE = 1e-11  # below it no analysis frame covers the sample
+
+# The parts a config.yaml may name.
+_MEL = "vocos.feature_extractors.MelSpectrogramFeatures"
+_BACKBONE = "vocos.models.VocosBackbone"
+_HEAD = "vocos.heads.ISTFTHead"
+_SOURCE_HEAD = "f5.source_vocos.SourceHead"  # as checkpoints written so far name it
+
+
+@dataclass(frozen=True)
+class VocosConfig:
+    """Sizes of a Vocos model; the defaults are those of `charactr/vocos-mel-24khz`.
+
+    `hop` and `n_fft` are in samples; `n_fft` is also the window's length. `padding` says which samples the inverse
+    STFT keeps: "center" (n - 1) * hop of them, as `torch.istft(center=True)`; "same" n * hop. `source`: whether it is a
+    `f5.source_vocos.SourceVocos`, which is ours.
+    """
+
+    input_channels: int = 100
+    dim: int = 512
+    intermediate_dim: int = 1536
+    num_layers: int = 8
+    layer_scale_init: float | None = None  # None: 1 / num_layers
+    n_fft: int = 1024
+    hop: int = 256
+    padding: Literal["center", "same"] = "center"
+    sample_rate: int = 24_000
+    source: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("input_channels", "dim", "intermediate_dim", "num_layers", "n_fft", "hop", "sample_rate"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"vocos {name} must be a whole number of at least 1, got {value!r}")
+        if self.padding not in ("center", "same"):
+            raise ValueError(f"vocos padding must be 'center' or 'same', got {self.padding!r}")
+        if self.n_fft % (2 * self.hop):
+            raise ValueError(f"vocos n_fft must be an even multiple of hop, got n_fft={self.n_fft} and hop={self.hop}")
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> VocosConfig:
+        """Reads the `config.yaml` that lies next to official Vocos weights.
+
+        Raises ValueError where the file asks for a part other than MelSpectrogramFeatures, VocosBackbone and
+        ISTFTHead or our SourceHead, lacks a value, has an unknown one, or where its three parts disagree.
+        """
+        try:
+            document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a YAML file: {error}") from error
+        mel = _section(path, document, "feature_extractor", _MEL)
+        backbone = _section(path, document, "backbone", _BACKBONE)
+        source = _names(document, "head") == _SOURCE_HEAD
+        head = _section(path, document, "head", _SOURCE_HEAD if source else _HEAD)
+
+        mel_defaults = {"sample_rate": 24_000, "n_fft": 1024, "hop_length": 256, "n_mels": 100, "padding": "center"}
+        mel = _values(path, "feature_extractor", mel, required=(), optional=mel_defaults)
+        backbone = _values(
+            path,
+            "backbone",
+            backbone,
+            required=("input_channels", "dim", "intermediate_dim", "num_layers"),
+            optional={"layer_scale_init_value": None, "adanorm_num_embeddings": None},
+        )
+        head = _values(path, "head", head, required=("dim", "n_fft", "hop_length"), optional={"padding": "same"})
+        if backbone["adanorm_num_embeddings"] is not None:
+            raise ValueError(f"{path}: backbone.adanorm_num_embeddings is set; only unconditional Vocos is supported")
+        for left, right in (
+            (("feature_extractor.n_mels", mel["n_mels"]), ("backbone.input_channels", backbone["input_channels"])),
+            (("feature_extractor.hop_length", mel["hop_length"]), ("head.hop_length", head["hop_length"])),
+            (("feature_extractor.n_fft", mel["n_fft"]), ("head.n_fft", head["n_fft"])),
+            (("backbone.dim", backbone["dim"]), ("head.dim", head["dim"])),
+        ):
+            if left[1] != right[1]:
+                raise ValueError(f"{path}: {left[0]}={left[1]} and {right[0]}={right[1]} must be equal")
+        return cls(
+            input_channels=backbone["input_channels"],
+            dim=backbone["dim"],
+            intermediate_dim=backbone["intermediate_dim"],
+            num_layers=backbone["num_layers"],
+            layer_scale_init=backbone["layer_scale_init_value"] or None,  # the official class reads 0 as "not given"
+            n_fft=head["n_fft"],
+            hop=head["hop_length"],
+            padding=head["padding"],
+            sample_rate=mel["sample_rate"],
+            source=source,
+        )
+
+    def write_yaml(self, path: str | Path) -> None:
+        """Writes the `config.yaml` that `from_yaml` and the official package read."""
+        mel = {"sample_rate": self.sample_rate, "n_fft": self.n_fft, "hop_length": self.hop, "padding": self.padding}
+        backbone: dict[str, float] = {
+            "input_channels": self.input_channels,
+            "dim": self.dim,
+            "intermediate_dim": self.intermediate_dim,
+            "num_layers": self.num_layers,
+        }
+        if self.layer_scale_init is not None:
+            backbone["layer_scale_init_value"] = self.layer_scale_init
+        head = {"dim": self.dim, "n_fft": self.n_fft, "hop_length": self.hop, "padding": self.padding}
+        document = {
+            "feature_extractor": {"class_path": _MEL, "init_args": {**mel, "n_mels": self.input_channels}},
+            "backbone": {"class_path": _BACKBONE, "init_args": backbone},
+            "head": {"class_path": _SOURCE_HEAD if self.source else _HEAD, "init_args": head},
+        }
+        Path(path).write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+
+def _names(document: Any, name: str) -> Any:
+    """The class that a section names, if it is there."""
+    section = document.get(name) if isinstance(document, dict) else None
+    return section.get("class_path") if isinstance(section, dict) else None
+
+
+def _section(path: str | Path, document: Any, name: str, class_path: str) -> dict[str, Any]:
+    section = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(section, dict):
+        raise ValueError(f"{path} has no section {name!r}; expected the config.yaml of a Vocos model")
+    if section.get("class_path") != class_path:
+        raise ValueError(f"{path}: {name}.class_path is {section.get('class_path')!r}; only {class_path} is supported")
+    values = section.get("init_args", {})
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: {name}.init_args must be a mapping, got {type(values).__name__}")
+    return values
+
+
+def _values(
+    path: str | Path, section: str, values: dict[str, Any], *, required: tuple[str, ...], optional: dict[str, Any]
+) -> dict[str, Any]:
+    missing = [name for name in required if name not in values]
+    unknown = sorted(set(values) - set(required) - set(optional))
+    if missing or unknown:
+        raise ValueError(
+            f"{path}: {section}.init_args lacks {missing or 'nothing'}, has unknown {unknown or 'nothing'}"
+        )
+    return {**optional, **values}
+
+
+def hann_window(length: int) -> np.ndarray:
+    """The periodic Hann window of an STFT, float32 [length]."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(np.float32)
+
+
+class ConvNeXtBlock(nnx.Module):
+    """Depthwise convolution, norm and a two-layer perceptron, scaled per channel and added: [b, n, d] -> [b, n, d]."""
+
+    def __init__(self, config: VocosConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype) -> None:
+        dim = config.dim
+        self.dwconv = DepthwiseConv(dim, TAPS, rngs=rngs, dtype=dtype)
+        self.norm_scale = nnx.Param(jnp.ones((dim,), dtype))
+        self.norm_shift = nnx.Param(jnp.zeros((dim,), dtype))
+        self.pwconv1 = Linear(dim, config.intermediate_dim, rngs=rngs, dtype=dtype)
+        self.pwconv2 = Linear(config.intermediate_dim, dim, rngs=rngs, dtype=dtype)
+        self.gamma = nnx.Param(jnp.full((dim,), config.layer_scale_init or 1 / config.num_layers, dtype))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        hidden = layer_norm(self.dwconv(x)) * self.norm_scale[...] + self.norm_shift[...]
+        hidden = self.pwconv2(jax.nn.gelu(self.pwconv1(hidden), approximate=False))
+        return x + self.gamma[...] * hidden
+
+
+class Vocos(nnx.Module):
+    """The vocoder. `blocks` holds every ConvNeXt block's parameters with a leading depth axis and is run by a scan.
+
+    `embed` is the first convolution, unrolled: its `w` [7 * input_channels, d] leads with the tap.
+    Parameters are of `param_dtype` and the backbone computes in it; spectrum and samples are float32.
+    """
+
+    def __init__(self, config: VocosConfig, *, rngs: nnx.Rngs, param_dtype: jnp.dtype = jnp.float32) -> None:
+        self.config = config
+        dim = config.dim
+        self.embed = Linear(TAPS * config.input_channels, dim, rngs=rngs, dtype=param_dtype)
+        self.norm_scale = nnx.Param(jnp.ones((dim,), param_dtype))
+        self.norm_shift = nnx.Param(jnp.zeros((dim,), param_dtype))
+        self.blocks = nnx.vmap(lambda r: ConvNeXtBlock(config, rngs=r, dtype=param_dtype))(
+            rngs.split(config.num_layers)
+        )
+        self.final_scale = nnx.Param(jnp.ones((dim,), param_dtype))
+        self.final_shift = nnx.Param(jnp.zeros((dim,), param_dtype))
+        self.out = Linear(dim, config.n_fft + 2, rngs=rngs, dtype=param_dtype)
+
+    @property
+    def _receptive_radius(self) -> int:
+        """Frames to either side that one frame of the backbone's output depends on."""
+        return (TAPS // 2) * (self.config.num_layers + 1)
+
+    @property
+    def _istft_left(self) -> int:
+        """Earlier frames whose windows reach into a frame's own samples."""
+        return (self.config.n_fft - 1 - self._trim) // self.config.hop
+
+    @property
+    def _istft_right(self) -> int:
+        """Later frames whose windows reach into a frame's own samples."""
+        return (self._trim + self.config.hop - 1) // self.config.hop
+
+    @property
+    def _trim(self) -> int:
+        """Samples of the overlap-add dropped at the clip's start."""
+        config = self.config
+        return config.n_fft // 2 if config.padding == "center" else (config.n_fft - config.hop) // 2
+
+    @property
+    def context_left(self) -> int:
+        """Frames before a block that `decode_block` needs: 28 for 8 layers, "center"."""
+        return self._receptive_radius + self._istft_left
+
+    @property
+    def context_right(self) -> int:
+        """Frames after a block that `decode_block` needs: 29 for 8 layers, "center"."""
+        return self._receptive_radius + self._istft_right
+
+    def decode(self, mel: jax.Array) -> jax.Array:
+        """Decodes whole clips.
+
+        mel: [b, n, input_channels] log-mel frames. Returns float32 samples, [b, (n - 1) * hop] for "center" padding
+        and [b, n * hop] for "same".
+        """
+        n = mel.shape[1]
+        count = (n - 1 if self.config.padding == "center" else n) * self.config.hop
+        frames = self._frames(mel, None, jnp.arange(n)[None], 0)
+        return self._overlap_add(frames, jnp.ones((1, n), bool), self._trim, count)
+
+    def decode_block(self, window: jax.Array, first: jax.Array | int, frames: jax.Array | int) -> jax.Array:
+        """Decodes the middle of a window of frames; equal to the same samples of `decode` over the whole clip.
+
+        window: [b, context_left + block + context_right, input_channels] log-mel frames; what it holds for positions
+            outside the clip does not matter, so long as it is finite.
+        first: the clip's frame number at the window's frame 0, int32, scalar or [b]; negative near the clip's start.
+        frames: the clip's length in frames, int32, scalar or [b].
+
+        Returns float32 samples [b, block * hop], those of the clip's frames first + context_left and on. Samples past
+        the clip's end (the whole of the last frame, for "center") are zero. `first` and `frames` may be traced: one
+        compiled program serves every block of every clip.
+        """
+        width = window.shape[1]
+        block = width - self.context_left - self.context_right
+        if block < 1:
+            raise ValueError(
+                f"window has {width} frames; context_left={self.context_left} and context_right={self.context_right} "
+                "leave no frame to decode"
+            )
+        first = jnp.atleast_1d(jnp.asarray(first, jnp.int32))
+        frames = jnp.atleast_1d(jnp.asarray(frames, jnp.int32))
+        index = first[:, None] + jnp.arange(width)
+        valid = (index >= 0) & (index < frames[:, None])  # [b or 1, width]
+
+        radius = self._receptive_radius
+        samples = self._overlap_add(
+            self._frames(window, valid, index, radius),
+            valid[:, radius : width - radius],
+            self._istft_left * self.config.hop + self._trim,
+            block * self.config.hop,
+        )
+        last = frames - 1 if self.config.padding == "center" else frames
+        inside = index[:, self.context_left : self.context_left + block] < last[:, None]
+        return jnp.where(jnp.repeat(inside, self.config.hop, axis=1), samples, 0.0)
+
+    def _frames(self, window: jax.Array, valid: jax.Array | None, index: jax.Array, cut: int) -> jax.Array:
+        """Windowed time-domain frames of a window without `cut` frames at either end: [b, n − 2 cut, n_fft].
+
+        `valid` as in `_backbone`; `index` [b or 1, n]: the frames' numbers in their clip.
+        """
+        return self._analysis_frames(self._backbone(window, valid)[:, cut : window.shape[1] - cut])
+
+    def _backbone(self, mel: jax.Array, valid: jax.Array | None) -> jax.Array:
+        """[b, n, input_channels] -> [b, n, d]. Where `valid` [b, n] is false every convolution sees zeros, which is
+        what its padding shows it beyond the ends of a whole clip."""
+
+        def clip(x: jax.Array) -> jax.Array:
+            return x if valid is None else jnp.where(valid[..., None], x, 0)
+
+        graph, parameters = nnx.split(self.blocks)
+
+        def block(x: jax.Array, layer: nnx.State[Any, Any]) -> tuple[jax.Array, None]:
+            return clip(nnx.merge(graph, layer)(x)), None
+
+        mel = clip(mel.astype(self.embed.w[...].dtype))
+        x = layer_norm(self.embed(jnp.concatenate(shifted(mel, TAPS), axis=-1)))
+        x, _ = jax.lax.scan(block, clip(x * self.norm_scale[...] + self.norm_shift[...]), parameters)
+        return layer_norm(x) * self.final_scale[...] + self.final_shift[...]
+
+    def _analysis_frames(self, hidden: jax.Array) -> jax.Array:
+        """[b, n, d] -> windowed time-domain frames [b, n, n_fft], float32."""
+        log_magnitude, phase = jnp.split(self.out(hidden).astype(jnp.float32), 2, axis=-1)
+        magnitude = jnp.minimum(jnp.exp(log_magnitude), MAX_MAGNITUDE)
+        # A real signal's first and last bins are real. FFT libraries differ in what they make of an imaginary part.
+        edge = np.ones(self.config.n_fft // 2 + 1, np.float32)
+        edge[[0, -1]] = 0
+        spectrum = jax.lax.complex(magnitude * jnp.cos(phase), magnitude * jnp.sin(phase) * edge)
+        return jnp.fft.irfft(spectrum, self.config.n_fft, axis=-1) * hann_window(self.config.n_fft)
+
+    def _overlap_add(self, frames: jax.Array, valid: jax.Array, start: int, count: int) -> jax.Array:
+        """Sums windowed frames [b, n, n_fft] a hop apart, leaving out those not `valid` [b or 1, n], divides by the
+        squared windows that were there, and returns `count` samples from `start` on, [b, count]."""
+        envelope = jnp.where(valid[..., None], jnp.square(hann_window(self.config.n_fft)), 0.0)
+        total = self._sum_hops(jnp.where(valid[..., None], frames, 0.0))[:, start : start + count]
+        weight = self._sum_hops(envelope)[:, start : start + count]
+        # Guarded inside the division too: a zero there would turn gradients into NaN.
+        covered = weight > SMALLEST_ENVELOPE
+        return jnp.where(covered, total / jnp.where(covered, weight, 1.0), 0.0)
+
+    def _sum_hops(self, frames: jax.Array) -> jax.Array:
+        """[b, n, n_fft] -> [b, (n + r - 1) * hop]: part q of a frame falls q hops after the frame's start."""
+        hop, overlap = self.config.hop, self.config.n_fft // self.config.hop
+        batch, n, _ = frames.shape
+        parts = frames.reshape(batch, n, overlap, hop)
+        shifted = [jnp.pad(parts[:, :, q], ((0, 0), (q, overlap - 1 - q), (0, 0))) for q in range(overlap)]
+        return sum(shifted[1:], shifted[0]).reshape(batch, -1)

@@ -1,0 +1,336 @@
+"""What travels between the HTTP layer, the engine's stages and the model's compiled programs.
+
+No JAX, no HTTP and no threads here, and no import of any other module of this project. Arrays that live on a device
+are opaque to everything that is typed by this file: only the programs that made them look inside.
+
+Words: a *frame* is ``hop`` samples (256 at 24 kHz), a *segment* is a piece of text synthesised in one flow, a *step* is
+one Euler step of that flow, ``nfe`` is the number of steps, ``ref``/``gen`` are the reference and the generated part of
+a segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.float32]
+"""Mono audio, float32 in about [-1, 1], shape ``[n]``."""
+
+
+# What a client asks for ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceClip:
+    """A reference as it was given: an audio file in any format libsndfile reads, and the words spoken in it."""
+
+    audio: bytes = field(repr=False)
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Text to be spoken in the voice of ``clip``.
+
+    ``speed`` above 1 speaks faster. ``seconds`` fixes the length of this part's audio, to the sample.
+    """
+
+    text: str
+    clip: VoiceClip
+    speed: float = 1.0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Silence of the given length."""
+
+    seconds: float
+
+
+Part = Speech | Pause
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingDefaults:
+    """Values a model recommends for requests that do not say otherwise."""
+
+    nfe: int = 50
+    cfg_strength: float = 2.0
+    speed: float = 1.0
+    sway: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One request to the engine.
+
+    The parts are spoken one after another; segments inside a part are cross-faded, parts are set end to end. An
+    ``open`` request takes further parts through its ticket until the ticket is finished. Equal ``parts`` and ``seed``
+    give equal samples, whatever else the engine is doing. ``timeout_s`` runs from the submission, and again from every
+    part appended to an open request.
+    """
+
+    parts: tuple[Part, ...]
+    request_id: str
+    seed: int
+    nfe: int = 50
+    cfg_strength: float = 2.0
+    sway: bool = False
+    format: str = "wav"
+    timeout_s: float = 300.0
+    open: bool = False
+
+
+# What a client gets ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """Encoded audio; the ``data`` of all chunks of a request, joined, is one valid file.
+
+    ``samples`` is how many samples were put into the encoder for this chunk. ``last`` marks the chunk after which
+    nothing but `Done` follows (and follows at once).
+    """
+
+    data: bytes = field(repr=False)
+    samples: int
+    index: int
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What is known of a request when it is complete. Times in seconds."""
+
+    request_id: str
+    generation_time: float
+    time_to_first_audio: float
+    duration: float
+    total_chunks: int
+    segments: int
+    sample_rate: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The terminal event of a request that has delivered all of its audio."""
+
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The terminal event of every other request: refused input, cancelled, expired, server at fault."""
+
+    error: RequestError
+
+
+Event = AudioChunk | Done | Failed
+
+
+class RequestError(Exception):
+    """Why a request cannot be served, in words for the person who sent it.
+
+    Args:
+        status: the HTTP status that fits.
+        code: a word for programs, such as ``"invalid_reference"``.
+        message: a sentence; it names the field, what is wrong and the limit.
+        field: the engine's name of the field at fault: ``reference.audio``, ``reference.text``, ``text``, ``nfe``, ...
+            Routers translate it to the name that their protocol uses.
+    """
+
+    def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.field = field
+
+
+class Refused(RequestError):
+    """The engine will not take the request now; ``retry_after`` is the computed wait in whole seconds, if there is one."""
+
+    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
+        super().__init__(status, code, message)
+        self.retry_after = retry_after
+
+
+class Ticket(Protocol):
+    """A request in the engine, seen by the one who submitted it. Used from one event loop, by one reader."""
+
+    request_id: str
+
+    async def accepted(self) -> None:
+        """Wait until the input is known to be good and the first segment is on its way.
+
+        Raises:
+            RequestError: the request has already failed; nothing more will come.
+        """
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Events in order: audio chunks, then exactly one `Done` or `Failed`."""
+
+    def cancel(self) -> None:
+        """Give up: the request leaves its slots at the next step boundary. Harmless when it has already ended."""
+
+    def append(self, part: Part) -> None:
+        """Add a part to an open request.
+
+        Raises:
+            RequestError: the request was not opened for appending, is finished, has ended, or the part is over a limit.
+        """
+
+    def finish(self) -> None:
+        """Say that no part will follow; the request ends when what it has is spoken. Harmless when repeated."""
+
+
+class Engine(Protocol):
+    """What routers use."""
+
+    def submit(self, request: GenerationRequest) -> Ticket:
+        """Take a request in, without waiting.
+
+        Raises:
+            Refused: 429 when full, 503 when loading, draining or broken.
+            RequestError: the request breaks a limit.
+        """
+
+
+# What the engine asks of the model -------------------------------------------------------------------------------
+
+
+class PreparedReference(Protocol):
+    """A reference after decoding, trimming and the mel transform; held in the engine's cache.
+
+    ``key`` is a hash of its content, ``nbytes`` its size in memory, ``gain`` the factor that undoes the loudness
+    normalisation in the output.
+    """
+
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def gain(self) -> float: ...
+
+
+class Plan(Protocol):
+    """Tokens and lengths of one segment. ``frames`` counts reference and generated frames together."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def ref_frames(self) -> int: ...
+    @property
+    def frames(self) -> int: ...
+
+
+class Prefilled(Protocol):
+    """A segment's fixed inputs on the device, ready to be inserted into a slot of ``bucket``."""
+
+    @property
+    def bucket(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One slot's part in a step: advance ``slot`` by step ``index`` of ``schedule`` (as `Programs.schedule` made it)."""
+
+    slot: int
+    schedule: Any
+    index: int
+    cfg_strength: float
+
+
+class Programs(Protocol):
+    """A model, compiled: everything the engine knows about it.
+
+    ``State``, ``Schedule`` and ``Mel`` are opaque (``Any`` here). Which thread calls what is part of the contract; the
+    verbs of one group are never called at the same time.
+    """
+
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def hop(self) -> int: ...
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """Padded lengths in frames, ascending; a segment lives in the smallest one that holds it."""
+
+    @property
+    def slots(self) -> int:
+        """Slots in each bucket's state."""
+
+    @property
+    def step_sizes(self) -> tuple[int, ...]:
+        """Numbers of rows that one step program advances, ascending; the largest is at most ``slots``."""
+
+    @property
+    def frame_budget(self) -> int:
+        """Padded frames beyond which a longer turn gains no throughput on this device."""
+
+    @property
+    def run_ahead(self) -> int:
+        """Turns to dispatch before waiting for the oldest: 1 on an accelerator, 0 where host and device share cores."""
+
+    @property
+    def max_steps(self) -> int: ...
+    @property
+    def vocode_block(self) -> int:
+        """Frames that one vocoder call makes."""
+
+    @property
+    def compile_count(self) -> int:
+        """Programs compiled so far."""
+
+    # host work, preprocess thread
+    def prepare_reference(self, audio: bytes, text: str) -> PreparedReference:
+        """Raises ValueError, in a sentence for the client, when the clip or its text cannot be used."""
+
+    def split(self, text: str, reference: Any, *, speed: float, first_seconds: float | None) -> list[str]:
+        """Cut text into segments; the first lasts about ``first_seconds`` if given, later ones fill the model's budget."""
+
+    def plan(self, text: str, reference: Any, *, speed: float, seconds: float | None) -> Plan:
+        """Tokens and total length of a segment. Raises ValueError when it does not fit the largest bucket."""
+
+    def schedule(self, nfe: int, sway: bool) -> Any:
+        """The time grid and its table of modulations on the device; cached. Called from the preprocess thread."""
+
+    def prefill(self, plan: Any, reference: Any, *, seed: int, segment_index: int, guided: bool) -> Prefilled:
+        """Compute what no step of a segment changes; ``guided``: whether any of its steps will be."""
+
+    # device work, inference thread
+    def new_state(self, bucket: int) -> Any: ...
+
+    def insert(self, state: Any, prefilled: Any, slot: int) -> Any:
+        """Put a segment into a slot. Donates ``state``; ``prefilled`` stays valid."""
+
+    def step(self, bucket: int, state: Any, rows: Sequence[StepRow]) -> Any:
+        """Advance at most ``step_sizes[-1]`` rows by one step. Donates ``state``; returns without waiting."""
+
+    def fence(self, state: Any) -> Callable[[], object]:
+        """A call that waits until the work dispatched on ``state`` so far is done; valid after ``state`` is donated.
+
+        The call raises what that work raised.
+        """
+
+    def take(self, state: Any, slot: int, plan: Any) -> Any:
+        """The generated frames of a slot, still on the device. Does not wait."""
+
+    # postprocess thread
+    def vocode(self, mel: Any, start: int, stop: int) -> Samples:
+        """Samples of frames ``start..stop`` of the segment, equal to the whole-clip decode; waits for them.
+
+        A segment of g generated frames has (g - 1) * hop samples; the block that ends with the last frame is one hop
+        short.
+        """
+
+    # inference thread, before anything else
+    def warm_up(self) -> None:
+        """Compile everything; nothing compiles afterwards."""

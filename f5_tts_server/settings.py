@@ -1,0 +1,187 @@
+"""What the operator may choose: environment variables ``F5_...`` and, with the same names, flags of ``python main.py``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict, SettingsError
+
+from f5_tts_server.engine.options import EngineOptions
+
+PREFIX = "F5_"
+MIB = 2**20
+
+# Numbers separated by commas, in the environment and on the command line alike.
+Frames = Annotated[tuple[int, ...], NoDecode]
+Words = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Serve F5-TTS over HTTP, or make a file of requests offline (--offline)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        cli_prog_name="main.py",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_exit_on_error=False,
+        extra="forbid",
+        frozen=True,
+    )
+
+    # what speaks
+    model: str = Field(
+        default="embedded",
+        description="the embedded voice, a released model (F5TTS_v1_Base, F5TTS_Base, E2TTS_Base), a folder or file, "
+        "or hf://owner/repo/file",
+    )
+    config: str | None = Field(
+        default=None,
+        description="architecture of a model of one's own: F5TTS_v1_Base, E2TTS_Base, ..., or an official YAML file",
+    )
+    vocab: str | None = Field(default=None, description="vocabulary file of a model that brings none of its own")
+    vocoder: str | None = Field(
+        default=None, description="vocoder: a folder or hf://owner/repo; by default the model's own"
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="type of the weights and of what is multiplied with them"
+    )
+    device_mesh: str = Field(
+        default="auto",
+        description="devices as DATAxMODEL, such as 1x1 or 4x2: slots over DATA, heads over MODEL; or auto",
+    )
+    compilation_cache: Path | None = Field(
+        default=Path("~/.cache/f5-tts-jax"), description="folder of compiled programs, which make the next start faster"
+    )
+    voice: str | None = Field(default=None, description="id or name of the voice of requests that name none")
+    voices_folder: Path | None = Field(
+        default=None, description="folder of uploaded voices; without it uploads are refused"
+    )
+
+    # where
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is logged"
+    )
+
+    # how much
+    max_concurrent_requests: int = Field(default=16, ge=1, le=4096, description="requests that are worked on at a time")
+    queue_limit: int = Field(
+        default=64, ge=0, le=65536, description="requests that may wait beyond those; more get a 429"
+    )
+    slots: int | None = Field(default=None, ge=2, le=256, description="segments held on the device per bucket")
+    buckets: Frames | None = Field(
+        default=None, description="padded lengths in frames (93.75 a second, reference included), separated by commas"
+    )
+    step_sizes: Frames | None = Field(
+        default=None, description="numbers of segments one step program advances, with commas"
+    )
+    frame_budget: int | None = Field(default=None, ge=1, description="padded frames a turn of steps may advance")
+    max_text_chars: int = Field(default=10_000, ge=1, le=1_000_000, description="characters of text in a request")
+    max_body_mib: float = Field(default=16.0, gt=0, le=1024, description="size of a request's body in MiB")
+    reference_cache_mib: float = Field(default=64.0, ge=0, description="memory for prepared references in MiB")
+
+    # how long
+    chunk_size: float = Field(default=0.25, ge=0.01, le=60, description="seconds of audio in an event of a stream")
+    first_segment: float = Field(
+        default=1.0, ge=0.3, le=30, description="seconds of speech in a stream's first segment"
+    )
+    timeout_s: float = Field(
+        default=300.0, gt=0, le=86400, description="seconds a request may take; requests may ask for less"
+    )
+    send_buffer_s: float = Field(default=120.0, ge=1, description="seconds of audio made ahead of a reader")
+    stall_timeout_s: float = Field(
+        default=30.0, gt=0, description="seconds after which a reader that reads nothing is dropped"
+    )
+    ping_s: float = Field(default=10.0, gt=0, description="seconds of silence in a stream before a comment ping")
+    grace_s: float = Field(default=30.0, ge=0, description="seconds that running requests get after SIGTERM or Ctrl-C")
+
+    # who
+    api_keys: Words = Field(default=(), description="keys that clients must send as Bearer, separated by commas")
+    api_keys_file: Path | None = Field(default=None, description="file of further keys, one a line")
+    cors_origins: Words = Field(default=(), description="origins whose pages may call, separated by commas, or *")
+    rate_limit: int | None = Field(
+        default=None, ge=1, description="requests a minute for each key, or address without keys"
+    )
+
+    # instead of serving
+    offline: Path | None = Field(default=None, description="JSONL file of requests to make instead of serving")
+    out: Path = Field(
+        default=Path("out"), description="folder for --offline: a WAV file for each line, and results.jsonl"
+    )
+
+    @field_validator("buckets", "step_sizes", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        return tuple(int(word) for word in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("api_keys", "cors_origins", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+    @field_validator("buckets", "step_sizes")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (not value or value[0] < 1 or list(value) != sorted(set(value))):
+            raise ValueError("must be positive numbers in ascending order")
+        return value
+
+    @field_validator("device_mesh")
+    @classmethod
+    def _mesh(cls, value: str) -> str:
+        data, _, heads = value.partition("x")
+        if value != "auto" and not (data.isdecimal() and heads.isdecimal() and int(data) and int(heads)):
+            raise ValueError("must be auto or two numbers joined by x, such as 1x1 or 4x2")
+        return value
+
+    @model_validator(mode="after")
+    def _slots_hold_a_step(self) -> Settings:
+        if self.slots is not None and self.step_sizes is not None and self.step_sizes[-1] > self.slots:
+            raise ValueError(f"step_sizes goes up to {self.step_sizes[-1]}, but there are {self.slots} slots")
+        return self
+
+    def engine_options(self) -> EngineOptions:
+        return EngineOptions(
+            max_concurrent_requests=self.max_concurrent_requests,
+            queue_limit=self.queue_limit,
+            max_text_chars=self.max_text_chars,
+            max_timeout_s=self.timeout_s,
+            first_segment_s=self.first_segment,
+            chunk_s=self.chunk_size,
+            send_buffer_s=self.send_buffer_s,
+            stall_timeout_s=self.stall_timeout_s,
+            reference_cache_bytes=int(self.reference_cache_mib * MIB),
+            frame_budget=self.frame_budget,
+        )
+
+
+def read_settings(arguments: list[str] | None = None) -> Settings:
+    """Settings from the environment and, if given, command-line arguments, which win.
+
+    Raises SystemExit with one sentence for each unknown or bad value.
+    """
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    if unknown:
+        raise SystemExit(f"{', '.join(unknown)}: no such setting; python main.py --help lists all")
+    try:
+        return Settings() if arguments is None else CliApp.run(Settings, cli_args=arguments)
+    except ValidationError as error:
+        for fault in error.errors():
+            message = fault["msg"].removeprefix("Value error, ")
+            if fault["loc"]:
+                name = str(fault["loc"][0])
+                message = f"{PREFIX}{name.upper()} or --{name.replace('_', '-')}: {message} (it is {fault['input']!r})"
+            print(message, file=sys.stderr)
+        raise SystemExit(2) from None
+    except SettingsError as error:
+        print(f"{error}; python main.py --help lists all", file=sys.stderr)
+        raise SystemExit(2) from None

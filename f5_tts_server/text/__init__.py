@@ -1,0 +1,7 @@
+"""From what people write to parts that can be spoken: markup, Markdown, numbers, and text that is still being written."""
+
+from f5_tts_server.text.composer import Composer, compose
+from f5_tts_server.text.errors import ManuscriptError
+from f5_tts_server.text.sentences import SentenceCutter
+
+__all__ = ["Composer", "ManuscriptError", "SentenceCutter", "compose"]

@@ -1,0 +1,97 @@
+"""A text to the parts that the engine speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from f5_tts_server.inference_types import Part, Pause, Speech, VoiceClip
+from f5_tts_server.text.errors import ManuscriptError
+from f5_tts_server.text.markup import PauseMark, SpeedMark, VoiceMark, parse
+from f5_tts_server.text.plain import without_emoji, without_markdown
+from f5_tts_server.text.reading import read_as_words
+
+MAX_PARTS = 200
+MIN_PART_SECONDS = 0.2
+
+FindVoice = Callable[[str], VoiceClip]
+"""Looks a voice up by the name that a `[voice:…]` mark gives; raises what the caller wants raised."""
+
+
+@dataclass
+class Composer:
+    """Makes parts out of pieces of one text, in order: a `[voice:…]` of one piece holds in the next ones.
+
+    Args:
+        find_voice: finds the voices that the text names.
+        clip: the voice of the request.
+        speed: of the request; marks in the text multiply it.
+        read_numbers: numbers, times, money, units and abbreviations become English words (`text.reading`).
+        strip_markup: Markdown and emoji are taken out (`text.plain`).
+        marks: `[pause:…]`, `[voice:…]` and `[speed:…]` have their meaning; else they are text.
+    """
+
+    find_voice: FindVoice
+    clip: VoiceClip
+    speed: float = 1.0
+    read_numbers: bool = True
+    strip_markup: bool = False
+    marks: bool = True
+
+    def __post_init__(self) -> None:
+        self._clip = self.clip
+        self._speed = 1.0
+
+    def parts(self, text: str) -> tuple[Part, ...]:
+        """The parts of a piece; none when nothing in it can be said.
+
+        Raises ManuscriptError for a mark with a bad value, and what `find_voice` raises.
+        """
+        parts: list[Part] = []
+        for item in parse(text) if self.marks else [text]:
+            match item:
+                case PauseMark(seconds):
+                    parts.append(Pause(seconds))
+                case VoiceMark(name):
+                    self._clip = self.clip if name.casefold() == "default" else self.find_voice(name)
+                case SpeedMark(speed):
+                    self._speed = speed
+                case str():
+                    if words := self._words(item):
+                        parts.append(Speech(words, self._clip, speed=self.speed * self._speed))
+        if len(parts) > MAX_PARTS:
+            raise ManuscriptError(f"the text has {len(parts)} parts, the limit is {MAX_PARTS}; use fewer marks")
+        return tuple(parts)
+
+    def _words(self, text: str) -> str:
+        if self.strip_markup:
+            text = without_emoji(without_markdown(text))
+        if self.read_numbers:
+            text = read_as_words(text)
+        text = text.strip()
+        return text if any(character.isalnum() for character in text) else ""
+
+
+def compose(text: str, composer: Composer, *, seconds: float | None = None) -> tuple[Part, ...]:
+    """The parts of a whole text; at least one of them is spoken.
+
+    `seconds` is the length of the whole clip: what its pauses leave is shared among the spoken parts by their length.
+
+    Raises ManuscriptError when nothing is to be said, a mark is wrong, or `seconds` is too short for the parts.
+    """
+    parts = composer.parts(text)
+    spoken = [part for part in parts if isinstance(part, Speech)]
+    if not spoken:
+        raise ManuscriptError("there is nothing to say: no letter and no digit is in it")
+    if seconds is None:
+        return parts
+    weights = {id(part): len(part.text.encode()) / part.speed for part in spoken}
+    left = seconds - sum(part.seconds for part in parts if isinstance(part, Pause))
+    share = left / sum(weights.values())
+    if min(weights.values()) * share < MIN_PART_SECONDS:
+        raise ManuscriptError(
+            f"a duration of {seconds:g} s leaves one of {len(spoken)} spoken parts less than {MIN_PART_SECONDS:g} s"
+        )
+    return tuple(
+        replace(part, seconds=weights[id(part)] * share) if isinstance(part, Speech) else part for part in parts
+    )

@@ -1,0 +1,82 @@
+"""Marks inside a text: `[pause:0.5]`, `[voice:name]`, `[speed:1.2]`.
+
+A voice or speed holds until the next such mark; `[voice:default]` and `[speed:1]` go back. Everything else in square
+brackets is text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from f5_tts_server.text.errors import ManuscriptError
+
+MAX_PAUSE_SECONDS = 10.0
+SPEEDS = (0.25, 4.0)
+
+_MARK = re.compile(r"\[\s*(pause|voice|speed)\s*:([^\[\]\n]*)\]", re.IGNORECASE)
+_DURATION = re.compile(r"(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})\s*(ms|s)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class PauseMark:
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceMark:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedMark:
+    speed: float
+
+
+Mark = PauseMark | VoiceMark | SpeedMark
+
+
+def parse(text: str) -> list[str | Mark]:
+    """The text and its marks, in order; pieces of text are not empty.
+
+    Raises ManuscriptError when a mark's value is not one.
+    """
+    found: list[str | Mark] = []
+    position = 0
+    for match in _MARK.finditer(text):
+        if before := text[position : match.start()]:
+            found.append(before)
+        found.append(_mark(match.group(1).lower(), match.group(2).strip()))
+        position = match.end()
+    if rest := text[position:]:
+        found.append(rest)
+    return found
+
+
+def _mark(kind: str, value: str) -> Mark:
+    if kind == "voice":
+        if not value:
+            raise ManuscriptError("[voice:] names no voice; [voice:default] goes back to the request's own")
+        return VoiceMark(value)
+    if kind == "speed":
+        return SpeedMark(_speed(value))
+    return PauseMark(_pause(value))
+
+
+def _pause(value: str) -> float:
+    match = _DURATION.fullmatch(value)
+    seconds = float(match.group(1)) / (1000 if (match.group(2) or "").lower() == "ms" else 1) if match else math.nan
+    if not 0 < seconds <= MAX_PAUSE_SECONDS:
+        raise ManuscriptError(
+            f"[pause:{value[:20]}] is no pause; more than 0 and at most {MAX_PAUSE_SECONDS:g} seconds do"
+        )
+    return seconds
+
+
+def _speed(value: str) -> float:
+    match = _DURATION.fullmatch(value)
+    speed = float(match.group(1)) if match and not match.group(2) else math.nan
+    if not SPEEDS[0] <= speed <= SPEEDS[1]:
+        raise ManuscriptError(f"[speed:{value[:20]}] is no speed; {SPEEDS[0]:g} to {SPEEDS[1]:g} do")
+    return speed

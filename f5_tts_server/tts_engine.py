@@ -1,0 +1,438 @@
+"""TTSEngine: four named threads, the bounded channels between them, and the state of the whole.
+
+The life of a request:
+
+1. `submit` checks its limits and the engine's room, and gives a ticket; refusals say when to come back.
+2. request queue: it waits for its turn, then asks for its first segment, later for the next ones.
+3. preprocess: the reference is decoded or found in the cache, the text cut; a segment becomes tokens and noise on the
+   device (*prefill*).
+4. inference: the segment gets a slot (*insert*), advances by Euler *steps* among others, and leaves (*take*).
+5. postprocess: vocoded block by block, joined, encoded, put into the ticket.
+6. The reader takes chunks from the ticket in the event loop; the last event is `Done` or `Failed`, exactly one.
+
+Whatever happens on the way (cancelled, expired, reader gone, failure), the ticket is ended with `Failed` by whoever
+notices, and every stage drops the job when it next looks at it; the inference stage looks between any two steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any, ClassVar
+
+from prometheus_client.core import Metric
+
+from f5_tts_server.engine.cache import ByteLRU
+from f5_tts_server.engine.channel import Channel
+from f5_tts_server.engine.cost import Ledger, whole_seconds
+from f5_tts_server.engine.events import EventBuffer
+from f5_tts_server.engine.job import End, Job, Segment, Taken
+from f5_tts_server.engine.limits import Limits, check, check_parts
+from f5_tts_server.engine.metrics import Metrics, counter, gauge
+from f5_tts_server.engine.options import EngineOptions
+from f5_tts_server.engine.scheduler import Scheduler
+from f5_tts_server.engine.stages.inference import Inference
+from f5_tts_server.engine.stages.postprocess import Postprocess
+from f5_tts_server.engine.stages.preprocess import Preprocess
+from f5_tts_server.engine.stages.request_queue import RequestQueue
+from f5_tts_server.engine.stages.thread import StageThread
+from f5_tts_server.inference_types import (
+    Done,
+    Event,
+    Failed,
+    GenerationRequest,
+    Part,
+    PreparedReference,
+    Programs,
+    Refused,
+    RequestError,
+    Speech,
+)
+
+log = logging.getLogger("f5.engine")
+
+_DRAIN_POLL_S = 0.05
+_JOIN_S = 10.0
+
+
+class EngineState(Enum):
+    """Only a ready engine takes requests in."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    BROKEN = "broken"
+    STOPPED = "stopped"
+
+
+class TTSEngine:
+    """Implements `inference_types.Engine`.
+
+    Args:
+        load: makes the model's programs; called on the inference thread, which owns the device.
+        options: sizes and times.
+    """
+
+    # The two parts that decide whose turn it is. A benchmark's engine sets others, to compare with.
+    queue_type: ClassVar[type[RequestQueue]] = RequestQueue
+    scheduler_type: ClassVar[type[Scheduler]] = Scheduler
+
+    def __init__(self, load: Callable[[], Programs], options: EngineOptions) -> None:
+        self._load = load
+        self.options = options
+        self.metrics = Metrics()
+        self.state = EngineState.LOADING
+        self.failure: str | None = None  # why the engine is broken
+        self._state_lock = threading.Lock()
+        self._programs: Programs | None = None
+        self._scheduler: Scheduler | None = None
+        self._compiled_at_ready = 0
+        self._loaded = threading.Event()
+        self._arrivals = itertools.count()
+        self._ledger = Ledger()
+        self._references: ByteLRU[PreparedReference] = ByteLRU(options.reference_cache_bytes)
+        active = options.max_concurrent_requests
+        # Later segments in flight are bounded when the slots are known; until then by the channels' room.
+        self._jobs: Channel[Job] = Channel(active)
+        self._segments: Channel[Segment] = Channel(2 * active)
+        self._results: Channel[Taken | End] = Channel(4 * active)
+        self._requests = self.queue_type(options, self._jobs)
+        self._threads = [
+            StageThread("request-queue", self._requests.run, self._stage_died),
+            StageThread("preprocess", self._run_preprocess, self._stage_died),
+            StageThread("inference", self._run_inference, self._stage_died),
+            StageThread("postprocess", self._run_postprocess, self._stage_died),
+        ]
+        self.metrics.observe(self._collect)
+
+    # life
+
+    def start(self) -> None:
+        """Start the threads; the inference thread loads the model and then makes the engine ready."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Fail what is open, end the threads and wait for them."""
+        self._enter(EngineState.STOPPED)
+        self.fail_open(RequestError(503, "stopped", "the server has stopped"))
+        self._requests.stop()
+        for channel in (self._jobs, self._segments, self._results):
+            channel.close()
+        self._loaded.set()
+        for thread in self._threads:
+            thread.join(_JOIN_S)
+            if thread.is_alive():
+                log.error("the %s stage did not stop within %g s", thread.name, _JOIN_S)
+
+    async def drain(self, grace_s: float) -> None:
+        """Take nothing in any more, let what is open finish for ``grace_s`` seconds, then fail the rest."""
+        if self.state in (EngineState.READY, EngineState.LOADING):
+            self._enter(EngineState.DRAINING)
+        until = time.monotonic() + grace_s
+        while self._requests.jobs() and time.monotonic() < until:  # noqa: ASYNC110 - changed by threads
+            await asyncio.sleep(_DRAIN_POLL_S)
+        if left := len(self._requests.jobs()):
+            log.warning("%d requests were not finished within the grace period of %g s", left, grace_s)
+        self.fail_open(
+            RequestError(503, "shutting_down", "the server is shutting down before this request was finished")
+        )
+
+    def fail_open(self, error: RequestError) -> None:
+        """End every open request with an error."""
+        for job in self._requests.jobs():
+            job.events.end(Failed(error))
+
+    @property
+    def ready(self) -> bool:
+        return self.state is EngineState.READY
+
+    @property
+    def load_failure(self) -> str | None:
+        """Why the model could not be loaded, if so."""
+        return self.failure if self.broken and self._programs is None else None
+
+    @property
+    def broken(self) -> bool:
+        return self.state is EngineState.BROKEN
+
+    # requests
+
+    def submit(self, request: GenerationRequest) -> RequestTicket:
+        """Take a request in, or raise `Refused` or `RequestError`; called from the event loop of its reader."""
+        try:
+            programs = self._admit(request)
+        except Refused:
+            self.metrics.requests.labels("refused").inc()
+            raise
+        number = next(self._arrivals)
+        job = Job(
+            request,
+            arrival=number,
+            now=time.monotonic(),
+            events=EventBuffer(
+                asyncio.get_running_loop(),
+                programs.sample_rate,
+                on_read=self._requests.poke,
+                on_end=lambda event: self._ended(number, request.request_id, event),
+            ),
+        )
+        self._ledger.expect(job.arrival, request.parts, request.nfe)
+        self._requests.add(job)
+        # A stage that died between the check and here has already failed the requests it knew of.
+        if not self.ready and self.state is not EngineState.DRAINING:
+            job.events.end(Failed(self._not_ready()))
+        return RequestTicket(self, job)
+
+    def appended(self, job: Job, part: Part | None) -> None:
+        """A ticket has taken a part, or with None the end, of an open request."""
+        if part is not None:
+            self._ledger.expect(job.arrival, [part], job.request.nfe)
+        self._requests.appended(job)
+
+    def limits(self) -> Limits:
+        """What a request may ask for, with the model's own limits once it is loaded."""
+        steps = self._programs.max_steps if self._programs else 1
+        return Limits(self.options.max_text_chars, self.options.max_timeout_s, steps)
+
+    def _admit(self, request: GenerationRequest) -> Programs:
+        if not self.ready or self._programs is None:
+            raise self._not_ready()
+        check(request, self.limits())
+        active, waiting = self._requests.counts()
+        if active + waiting >= self.options.max_concurrent_requests + self.options.queue_limit:
+            seconds = whole_seconds(self._ledger.seconds_for_a_place())
+            raise Refused(
+                429,
+                "too_many_requests",
+                f"{active} requests are being served and {waiting} wait, which is the limit; "
+                f"a place is expected in {seconds} s",
+                seconds,
+            )
+        ahead = self._ledger.seconds_for_all()
+        if self._ledger.measured and ahead > request.timeout_s:
+            seconds = whole_seconds(ahead - request.timeout_s)
+            raise Refused(
+                429,
+                "too_late",
+                f"what is ahead takes about {ahead:.0f} s, longer than this request's timeout_s of {request.timeout_s:g} s",
+                seconds,
+            )
+        return self._programs
+
+    def _not_ready(self) -> Refused:
+        if self.state is EngineState.BROKEN:
+            return Refused(503, "broken", f"the server cannot serve any more: {self.failure}")
+        if self.state is EngineState.LOADING:
+            return Refused(503, "loading", "the model is being loaded", retry_after=5)
+        seconds = whole_seconds(self._ledger.seconds_for_all())
+        return Refused(503, self.state.value, "the server is shutting down", retry_after=seconds)
+
+    def _ended(self, number: int, request_id: str, event: Done | Failed) -> None:
+        self._ledger.close(number)
+        self.metrics.requests.labels(_outcome(event)).inc()
+        if isinstance(event, Done):
+            metadata = event.metadata
+            self.metrics.audio_seconds.inc(metadata.duration)
+            if metadata.duration:
+                self.metrics.real_time_factor.observe(metadata.generation_time / metadata.duration)
+            log.info(
+                "done: %.2f s of audio in %.2f s, first audio after %.2f s",
+                metadata.duration,
+                metadata.generation_time,
+                metadata.time_to_first_audio,
+                extra={"request_id": request_id},
+            )
+        else:
+            log.info("failed: %s (%s)", event.error.message, event.error.code, extra={"request_id": request_id})
+        self._requests.poke()
+
+    # threads
+
+    def _run_inference(self) -> None:
+        started = time.monotonic()
+        with _collector_paused():
+            try:
+                programs = self._load()
+            except (OSError, ValueError) as error:
+                # Something that the operator can cure, said in a sentence; anything else is a death with its traceback.
+                self._break(f"the model could not be loaded: {error}")
+                return
+            programs.warm_up()
+        self._scheduler = self.scheduler_type(
+            buckets=programs.buckets,
+            slots=programs.slots,
+            step_sizes=programs.step_sizes,
+            frame_budget=self.options.frame_budget or programs.frame_budget,
+            patience=self.options.patience,
+        )
+        stage = Inference(
+            programs,
+            self._scheduler,
+            inbox=self._segments,
+            outbox=self._results,
+            ledger=self._ledger,
+            metrics=self.metrics,
+        )
+        # Enough that slots never wait for a prefill, few enough that a newcomer's turn comes soon.
+        self._requests.segments_ahead = programs.slots + 2
+        self._compiled_at_ready = programs.compile_count
+        self._programs = programs
+        self._loaded.set()
+        self._enter(EngineState.READY)
+        log.info("ready after %.1f s, %d programs compiled", time.monotonic() - started, self._compiled_at_ready)
+        stage.run()
+
+    def _run_preprocess(self) -> None:
+        if (programs := self._wait_for_programs()) is not None:
+            Preprocess(
+                programs,
+                self.options,
+                requests=self._requests,
+                inbox=self._jobs,
+                segments=self._segments,
+                ends=self._results,
+                references=self._references,
+                ledger=self._ledger,
+            ).run()
+
+    def _run_postprocess(self) -> None:
+        if (programs := self._wait_for_programs()) is not None:
+            Postprocess(
+                programs, self.options, requests=self._requests, inbox=self._results, metrics=self.metrics
+            ).run()
+
+    def _wait_for_programs(self) -> Programs | None:
+        self._loaded.wait()
+        return self._programs
+
+    def _stage_died(self, name: str, error: BaseException) -> None:
+        self._break(f"the {name} stage died: {type(error).__name__}: {error}")
+
+    def _break(self, failure: str) -> None:
+        """Nothing can be served any more: everyone hears why."""
+        self.failure = failure
+        self._enter(EngineState.BROKEN)
+        self.fail_open(RequestError(503, "stage_died", failure))
+        self._loaded.set()
+
+    def _enter(self, state: EngineState) -> None:
+        """States go one way: loading, ready, draining; broken from any of them; stopped from all."""
+        order = list(EngineState)
+        with self._state_lock:
+            if order.index(state) > order.index(self.state):
+                self.state = state
+
+    # reports
+
+    def health(self) -> dict[str, Any]:
+        """The engine's state for people and orchestrators."""
+        active, waiting = self._requests.counts()
+        return {
+            "state": self.state.value,
+            "failure": self.failure,
+            "threads": {thread.name: thread.is_alive() for thread in self._threads},
+            "queues": {
+                name: {"depth": depth, "limit": limit} for name, (depth, limit) in self._queues(active, waiting).items()
+            },
+            "slots": self._slots(),
+        }
+
+    def _queues(self, active: int, waiting: int) -> dict[str, tuple[int, int]]:
+        return {
+            "active": (active, self.options.max_concurrent_requests),
+            "waiting": (waiting, self.options.queue_limit),
+            "preprocess": (len(self._jobs), self._jobs.capacity),
+            "inference": (len(self._segments), self._segments.capacity),
+            "postprocess": (len(self._results), self._results.capacity),
+        }
+
+    def _slots(self) -> dict[str, dict[str, int]]:
+        scheduler, programs = self._scheduler, self._programs
+        if scheduler is None or programs is None:
+            return {}
+        return {str(b): {"in_use": scheduler.slots_in_use(b), "of": scheduler.slots} for b in programs.buckets}
+
+    def _collect(self) -> Iterable[Metric]:
+        compiled = self._programs.compile_count - self._compiled_at_ready if self._programs else 0
+        queues = self._queues(*self._requests.counts())
+        yield gauge("f5_ready", "1 when requests are taken in.", {"": float(self.ready)})
+        yield gauge("f5_queue_depth", "What waits where.", {k: float(v[0]) for k, v in queues.items()}, "queue")
+        yield gauge(
+            "f5_slots_in_use",
+            "Slots held, by bucket of padded frames.",
+            {bucket: float(count["in_use"]) for bucket, count in self._slots().items()},
+            "bucket",
+        )
+        yield counter("f5_compiles_after_ready", "Programs compiled after readiness; should stay 0.", compiled)
+        yield counter("f5_reference_cache_hits", "References found prepared.", self._references.hits)
+        yield counter("f5_reference_cache_misses", "References that had to be prepared.", self._references.misses)
+        yield gauge("f5_reference_cache_bytes", "Prepared references held.", {"": float(self._references.nbytes)})
+
+
+class RequestTicket:
+    """Implements `inference_types.Ticket`."""
+
+    def __init__(self, engine: TTSEngine, job: Job) -> None:
+        self.request_id = job.id
+        self._engine = engine
+        self._job = job
+        self._chars = sum(len(part.text) for part in job.request.parts if isinstance(part, Speech))
+        self._parts = len(job.request.parts)
+
+    async def accepted(self) -> None:
+        await self._job.events.accepted()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self._job.events.read()
+
+    def cancel(self) -> None:
+        error = RequestError(499, "cancelled", f"request {self.request_id} was cancelled by its client")
+        self._job.events.end(Failed(error), discard=True)
+
+    def append(self, part: Part) -> None:
+        job = self._job
+        if not job.alive:
+            raise RequestError(409, "request_ended", f"request {self.request_id} has ended and takes no more text")
+        check_parts([part], self._engine.limits(), chars_before=self._chars, parts_before=self._parts)
+        with job.lock:
+            if job.complete:
+                raise RequestError(409, "request_finished", f"request {self.request_id} takes no more text")
+            job.parts.append(part)
+        if isinstance(part, Speech):
+            self._chars += len(part.text)
+        self._parts += 1
+        self._engine.appended(job, part)
+
+    def finish(self) -> None:
+        with self._job.lock:
+            if self._job.complete:
+                return
+            self._job.complete = True
+        self._engine.appended(self._job, None)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage collection meanwhile: what loading and tracing make stays, and searching it takes a sixth of the start."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _outcome(event: Done | Failed) -> str:
+    if isinstance(event, Done):
+        return "done"
+    by_code = {"cancelled": "cancelled", "deadline_exceeded": "expired", "reader_stalled": "stalled"}
+    return by_code.get(event.error.code, "rejected" if event.error.status < 500 else "failed")

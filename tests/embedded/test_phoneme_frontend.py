@@ -1,0 +1,101 @@
+"""The embedded voice's front end: what a segment's tokens and frames must add up to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from f5_tts_server.embedded.phoneme_frontend import LONGEST_FRAMES, PhonemeFrontend
+from f5_tts_server.f5.config import MelConfig
+from f5_tts_server.f5.frontend import Reference
+from f5_tts_server.f5.loading import EMBEDDED
+from f5_tts_server.f5.text import TextError
+
+MEL = MelConfig()
+TEXT = "The old clock on the wall has stopped, but nobody wants to take it down."
+LONG = " ".join([TEXT, "Why?", "We walked along the beach until the sun went down."] * 6)
+
+
+@pytest.fixture(scope="module")
+def frontend() -> PhonemeFrontend:
+    return PhonemeFrontend.load(EMBEDDED, MEL, max_frames=2048)
+
+
+def reference(seconds: float = 4.5, text: str = TEXT) -> Reference:
+    samples = np.zeros(int(seconds * MEL.sample_rate), np.float32)
+    mel = np.zeros((len(samples) // MEL.hop + 1, MEL.n_mels), np.float32)
+    return Reference(samples, mel, text, 1.0, b"", samples.nbytes + mel.nbytes)
+
+
+@pytest.mark.parametrize("seconds", [4.0, 4.5, 4.504])
+@pytest.mark.parametrize("text", ["Hello.", TEXT, "😀", "7"])
+def test_tokens_fall_two_frames_apart(frontend: PhonemeFrontend, text: str, seconds: float) -> None:
+    """Average upsampling gives each token frames // tokens frames: any other count would shift every sound."""
+    plan = frontend.plan(text, reference(seconds), speed=1.0, seconds=None)
+    assert plan.frames // len(plan.tokens) == 2
+    assert plan.frames % len(plan.tokens) <= 1
+    assert plan.ref_frames == int(seconds * MEL.sample_rate) // MEL.hop
+
+
+def test_the_reference_keeps_its_place(frontend: PhonemeFrontend) -> None:
+    """Its tokens fill its own frames, whatever follows."""
+    short = frontend.plan("Hello.", reference(), speed=1.0, seconds=None)
+    long = frontend.plan(TEXT, reference(), speed=1.0, seconds=None)
+    until = short.ref_frames // 2 - 2
+    np.testing.assert_array_equal(short.tokens[:until], long.tokens[:until])
+
+
+def test_the_same_text_takes_as_long_as_its_clip(frontend: PhonemeFrontend) -> None:
+    """Up to the silence around a segment."""
+    plan = frontend.plan(TEXT, reference(), speed=1.0, seconds=None)
+    assert plan.frames - plan.ref_frames == pytest.approx(plan.ref_frames, abs=40)
+
+
+def test_speed(frontend: PhonemeFrontend) -> None:
+    slow, fast = (frontend.plan(TEXT, reference(), speed=speed, seconds=None) for speed in (0.8, 1.6))
+    assert (slow.frames - slow.ref_frames) / (fast.frames - fast.ref_frames) == pytest.approx(2, rel=0.08)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.34, 6.0])
+def test_seconds_are_kept_to_the_frame(frontend: PhonemeFrontend, seconds: float) -> None:
+    plan = frontend.plan("Hello there.", reference(), speed=1.0, seconds=seconds)
+    heard = (plan.frames - plan.ref_frames - 1) * MEL.hop / MEL.sample_rate
+    assert heard == pytest.approx(seconds, abs=0.501 * MEL.hop / MEL.sample_rate)
+
+
+def test_what_cannot_be_spoken_is_refused(frontend: PhonemeFrontend) -> None:
+    with pytest.raises(TextError, match="the text is empty"):
+        frontend.plan(" \n", reference(), speed=1.0, seconds=None)
+    with pytest.raises(TextError, match=r"needs .* s or more, not 0\.1 s"):
+        frontend.plan(TEXT, reference(), speed=1.0, seconds=0.1)
+    with pytest.raises(TextError, match=r"too many for a clip of 0\.5 s"):
+        frontend.plan("Hello.", reference(0.5), speed=1.0, seconds=None)
+    with pytest.raises(TextError, match="at most 2048"):
+        frontend.plan(LONG, reference(), speed=0.5, seconds=None)
+
+
+@pytest.mark.parametrize("first_seconds", [None, 1.0])
+@pytest.mark.parametrize("text", [LONG, "x" * 500, "Hi " * 300, TEXT, "Hello 你好，世界。" * 30])
+def test_split_keeps_the_text_and_fits_the_model(
+    frontend: PhonemeFrontend, text: str, first_seconds: float | None
+) -> None:
+    segments = frontend.split(text, reference(), speed=1.0, first_seconds=first_seconds)
+    assert "".join("".join(segments).split()) == "".join(text.split())
+    for segment in segments:
+        assert segment.strip()
+        plan = frontend.plan(segment, reference(), speed=1.0, seconds=None)
+        assert plan.frames <= 1.1 * LONGEST_FRAMES
+
+
+def test_the_first_segment_is_short_and_the_next_ones_grow(frontend: PhonemeFrontend) -> None:
+    segments = frontend.split(LONG, reference(), speed=1.0, first_seconds=1.0)
+    whole = frontend.split(LONG, reference(), speed=1.0, first_seconds=None)
+    first = frontend.plan(segments[0], reference(), speed=1.0, seconds=None)
+    assert (first.frames - first.ref_frames) * MEL.hop / MEL.sample_rate < 3
+    assert len(segments) > len(whole)
+
+
+@pytest.mark.parametrize("text", [" \n ", "...", "😀 🙂", "你好，世界。"])
+def test_a_text_without_anything_to_speak_has_no_segments(frontend: PhonemeFrontend, text: str) -> None:
+    """Emoji alone once gave a third of a second of silence; now the server can say why there is no speech."""
+    assert frontend.split(text, reference(), speed=1.0, first_seconds=None) == []

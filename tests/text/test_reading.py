@@ -1,0 +1,96 @@
+"""What stands behind signs, against what an English speaker reads out."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from num2words import num2words
+
+from f5_tts_server.text.reading import read_as_words
+
+READINGS = [
+    ("I have 2 apples and 1,234 pears.", "I have two apples and one thousand two hundred and thirty-four pears."),
+    ("Pi is 3.14159.", "Pi is three point one four one five nine."),
+    ("It fell to -5 degrees.", "It fell to minus five degrees."),
+    ("It costs $3.50.", "It costs three dollars and fifty cents."),
+    ("$1, $0.99, £2.01 and ¥1,000", "one dollar, ninety-nine cents, two pounds and one penny and one thousand yen"),
+    (
+        "€2.5bn or $5M or £1.5 million",
+        "two point five billion euros or five million dollars or one point five million pounds",
+    ),
+    ("-$20", "minus twenty dollars"),
+    ("Meet at 10:30 a.m. sharp.", "Meet at ten thirty A M sharp."),
+    ("It ended at 9:05 PM.", "It ended at nine oh five P M."),
+    ("We left at 7 a.m. Then it rained.", "We left at seven A M. Then it rained."),
+    ("12:00, 14:30 and 15:00", "twelve o'clock, fourteen thirty and fifteen hundred"),
+    ("in 1:02:03", "in one hour two minutes three seconds"),
+    ("Jan. 5th, 2024", "January fifth, twenty twenty four"),
+    ("5 May 1999", "fifth of May nineteen ninety nine"),
+    ("2024-12-31", "December thirty-first, twenty twenty four"),
+    ("May 2024 was warm.", "May twenty twenty four was warm."),
+    ("in 1905, 2000 and 2010", "in nineteen oh five, two thousand and twenty ten"),
+    ("the 1990s and the '80s", "the nineteen nineties and the eighties"),
+    ("50%, 3.5 % and 10%-20%", "fifty percent, three point five percent and ten percent-twenty percent"),
+    (
+        "1 kg, 72 kg, 5.2km, 100 km/h",
+        "one kilogram, seventy-two kilograms, five point two kilometers, one hundred kilometers an hour",
+    ),
+    ("-5°C and 16GB at 3.5 GHz", "minus five degrees Celsius and sixteen gigabytes at three point five gigahertz"),
+    ("5 in the box, 3 a day", "five in the box, three a day"),
+    ("1st, 22nd, 103rd", "first, twenty-second, one hundred and third"),
+    ("1/2, 3/4 and 2/3", "one half, three quarters and two thirds"),
+    ("open 24/7", "open twenty-four seven"),
+    ("pages 10-20", "pages ten to twenty"),
+    ("Call 555-1234.", "Call five five five, one two three four."),
+    ("Dr. Smith vs. Mrs. Jones, e.g. here", "Doctor Smith versus Missus Jones, for example here"),
+    ("No. 5 and #1", "number five and number one"),
+    ("World War II, Chapter IV", "World War two, Chapter four"),
+    ("MP3 and 2x in C++", "MP three and two x in C plus plus"),
+    ("v2.0.1", "version two point zero point one"),
+    ("salt & pepper, 2+2=4", "salt and pepper, two plus two equals four"),
+    ("See https://example.com/docs.", "See example dot com slash docs."),
+    ("Write to ann@mail.org.", "Write to ann at mail dot org."),
+    ("agent 007", "agent zero zero seven"),
+    ("5'10\" tall", "five foot ten tall"),
+]
+
+
+@pytest.mark.parametrize(("written", "spoken"), READINGS, ids=[written for written, _ in READINGS])
+def test_reading(written: str, spoken: str) -> None:
+    assert read_as_words(written) == spoken
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Nothing to read here, it's all words.",
+        "“Quoted” — and don’t touch… this!",
+        "今天5点, 3.14",
+        "Это 5 рублей",
+        "",
+        "a.m",
+    ],
+)
+def test_words_and_other_scripts_stay(text: str) -> None:
+    assert read_as_words(text) == text
+
+
+@given(st.integers(min_value=0, max_value=10**12))
+def test_any_whole_number_is_read_as_num2words_reads_it(number: int) -> None:
+    if 1100 <= number <= 2099:
+        return
+    assert read_as_words(f"{number:,} things") == f"{num2words(number).replace(',', '')} things"
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_read_without_error_and_latin_text_loses_its_digits(text: str) -> None:
+    spoken = read_as_words(text)
+    if text.isascii():
+        assert not any(character.isdigit() for character in spoken), spoken
+
+
+@pytest.mark.parametrize(
+    "text", ["1" * 20_000, "1," * 10_000, "$" * 20_000, "a@" * 10_000, "1:" * 10_000, "-1" * 10_000]
+)
+def test_long_runs_are_read_in_linear_time(text: str) -> None:
+    """Guards against patterns that try every end of a run again: minutes for this where they do."""
+    assert read_as_words(text)
