@@ -20,6 +20,7 @@ import asyncio
 import gc
 import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -33,7 +34,7 @@ from f5_tts_server.engine.cache import ByteLRU
 from f5_tts_server.engine.channel import Channel
 from f5_tts_server.engine.cost import Ledger, whole_seconds
 from f5_tts_server.engine.events import EventBuffer
-from f5_tts_server.engine.job import End, Job, Segment, Taken
+from f5_tts_server.engine.job import Assignment, End, Job, Segment, Taken
 from f5_tts_server.engine.limits import Limits, check, check_parts
 from f5_tts_server.engine.metrics import Metrics, counter, gauge
 from f5_tts_server.engine.options import EngineOptions
@@ -90,6 +91,7 @@ class TTSEngine:
         self.metrics = Metrics()
         self.state = EngineState.LOADING
         self.failure: str | None = None  # why the engine is broken
+        self._drained_by = math.inf  # when a draining engine ends what is left
         self._state_lock = threading.Lock()
         self._programs: Programs | None = None
         self._scheduler: Scheduler | None = None
@@ -100,7 +102,7 @@ class TTSEngine:
         self._references: ByteLRU[PreparedReference] = ByteLRU(options.reference_cache_bytes)
         active = options.max_concurrent_requests
         # Later segments in flight are bounded when the slots are known; until then by the channels' room.
-        self._jobs: Channel[Job] = Channel(active)
+        self._jobs: Channel[Assignment] = Channel(active + options.queue_limit)
         self._segments: Channel[Segment] = Channel(2 * active)
         self._results: Channel[Taken | End] = Channel(4 * active)
         self._requests = self.queue_type(options, self._jobs)
@@ -136,7 +138,7 @@ class TTSEngine:
         """Take nothing in any more, let what is open finish for ``grace_s`` seconds, then fail the rest."""
         if self.state in (EngineState.READY, EngineState.LOADING):
             self._enter(EngineState.DRAINING)
-        until = time.monotonic() + grace_s
+        self._drained_by = until = time.monotonic() + grace_s
         while self._requests.jobs() and time.monotonic() < until:  # noqa: ASYNC110 - changed by threads
             await asyncio.sleep(_DRAIN_POLL_S)
         if left := len(self._requests.jobs()):
@@ -232,7 +234,9 @@ class TTSEngine:
             return Refused(503, "broken", f"the server cannot serve any more: {self.failure}")
         if self.state is EngineState.LOADING:
             return Refused(503, "loading", "the model is being loaded", retry_after=5)
-        seconds = whole_seconds(self._ledger.seconds_for_all())
+        # Whatever comes after this engine can be there when its last request has ended.
+        left = max(self._drained_by - time.monotonic(), 0.0)
+        seconds = whole_seconds(min(self._ledger.seconds_for_all(), left))
         return Refused(503, self.state.value, "the server is shutting down", retry_after=seconds)
 
     def _ended(self, number: int, request_id: str, event: Done | Failed) -> None:
@@ -271,7 +275,7 @@ class TTSEngine:
             slots=programs.slots,
             step_sizes=programs.step_sizes,
             frame_budget=self.options.frame_budget or programs.frame_budget,
-            patience=self.options.patience,
+            max_wait_turns=self.options.max_wait_turns,
         )
         stage = Inference(
             programs,

@@ -56,6 +56,14 @@ class Job:
             return bool(self.parts) or self.complete
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A job whose next segment is to be prepared, and what the request queue knew of it when it said so."""
+
+    job: Job
+    urgent: bool  # its listener has nothing to listen to: the segment goes before others
+
+
 @dataclass(slots=True)
 class Utterance:
     """A spoken part, cut into the texts of its segments."""

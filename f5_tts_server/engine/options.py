@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class EngineOptions:
     """Sizes and times that the operator may choose; `main.Settings` documents each.
 
-    ``frame_budget`` None takes the model's own. ``patience`` is in turns, see `engine.scheduler`.
+    ``frame_budget`` None takes the model's own. ``max_wait_turns``: see `engine.scheduler`.
     """
 
     max_concurrent_requests: int = 16
@@ -22,4 +22,4 @@ class EngineOptions:
     stall_timeout_s: float = 30.0
     reference_cache_bytes: int = 64 * 2**20
     frame_budget: int | None = None
-    patience: int = 256
+    max_wait_turns: int = 256

@@ -4,8 +4,8 @@ A *turn* is one pass of the inference thread: `place` gives free slots to waitin
 this turn's steps, `finished` names the segments whose flow ended with them.
 
 Two classes: urgent segments (a request's first, whose listener hears nothing yet) go before the others; within a class
-the order is first come, first served. What keeps the others from starving is patience, counted in turns: a segment
-passed over for that many turns goes before everything, oldest wait first, for one grant (a slot or a step). Others
+the order is first come, first served. So that the others do not starve, a segment
+passed over for ``max_wait_turns`` goes before everything, longest wait first, for one grant (a slot or a step). Others
 than urgent segments never hold the last ``reserve`` slots of a bucket, so that an urgent one finds a slot at once.
 """
 
@@ -64,11 +64,11 @@ class Scheduler:
         slots: slots in each bucket.
         step_sizes: numbers of rows one call can advance, ascending; a call is padded to the next size.
         frame_budget: padded frames a turn may advance; one row may always go.
-        patience: turns after which a segment that was passed over goes first.
+        max_wait_turns: turns after which a segment that was passed over goes first.
     """
 
     def __init__(
-        self, *, buckets: Sequence[int], slots: int, step_sizes: Sequence[int], frame_budget: int, patience: int
+        self, *, buckets: Sequence[int], slots: int, step_sizes: Sequence[int], frame_budget: int, max_wait_turns: int
     ) -> None:
         if slots < 2:
             raise ValueError(f"slots is {slots}; at least 2 are needed so that one can be kept for first segments")
@@ -78,7 +78,7 @@ class Scheduler:
         self.reserve = max(1, slots // 4)
         self._step_sizes = tuple(step_sizes)
         self._frame_budget = frame_budget
-        self._patience = patience
+        self._max_wait_turns = max_wait_turns
         self._free = {bucket: list(range(slots))[::-1] for bucket in buckets}
         self._segments: dict[Key, _Segment] = {}  # in order of arrival: a dict keeps it
         self._finished: list[Key] = []
@@ -174,10 +174,10 @@ class Scheduler:
         return done
 
     def _ordered(self, segments: list[_Segment]) -> list[_Segment]:
-        """Those out of patience by the length of their wait, then urgent ones, then the rest, each as they came."""
+        """Those that waited too long by the length of their wait, then urgent ones, then the rest, each as they came."""
 
         def rank(segment: _Segment) -> tuple[int, int]:
-            if self._turn - segment.since >= self._patience:
+            if self._turn - segment.since >= self._max_wait_turns:
                 return 0, segment.since
             return (1 if segment.urgent else 2), 0
 

@@ -11,11 +11,13 @@ from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.engine.scheduler import Batch, Key, Scheduler
 
 BUCKETS = (64, 128, 256)
-PATIENCE = 5
+MAX_WAIT = 5
 
 
 def scheduler(slots: int = 4, step_sizes: tuple[int, ...] = (1, 2, 4), frame_budget: int = 256) -> Scheduler:
-    return Scheduler(buckets=BUCKETS, slots=slots, step_sizes=step_sizes, frame_budget=frame_budget, patience=PATIENCE)
+    return Scheduler(
+        buckets=BUCKETS, slots=slots, step_sizes=step_sizes, frame_budget=frame_budget, max_wait_turns=MAX_WAIT
+    )
 
 
 def keys(batches: list[Batch]) -> list[int]:
@@ -97,7 +99,7 @@ class Turns(RuleBasedStateMachine):
         assert frames <= 256 or len(picked) == 1
         for key in self.slot:
             self.idle_turns[key] = 0 if key in picked else self.idle_turns[key] + 1
-            assert self.idle_turns[key] <= PATIENCE + 3 * 4, "a segment in a slot was starved"
+            assert self.idle_turns[key] <= MAX_WAIT + 3 * 4, "a segment in a slot was starved"
         for done in self.scheduler.finished():
             assert self.made[done.key] == self.steps[done.key]
             assert done.slot == self.slot[done.key]
@@ -140,10 +142,12 @@ def test_a_first_segment_overtakes_later_ones_at_the_next_step() -> None:
     assert run(machine) == [9]
 
 
-def test_patience_outlasts_a_full_house() -> None:
-    """Where a turn advances one row, later segments wait long for each step. At a patience of 16 turns all of them ran
-    out of it, and a first segment had to wait for a step of everybody else before each of its own."""
-    machine = Scheduler(buckets=BUCKETS, slots=8, step_sizes=(1,), frame_budget=64, patience=EngineOptions().patience)
+def test_the_longest_wait_outlasts_a_full_house() -> None:
+    """Where a turn advances one row, later segments wait long for each step. When 16 turns were the
+    longest wait all of them reached it, and a first segment had to wait for a step of everybody else before each of its own."""
+    machine = Scheduler(
+        buckets=BUCKETS, slots=8, step_sizes=(1,), frame_budget=64, max_wait_turns=EngineOptions().max_wait_turns
+    )
     for key in range(18):  # six for each bucket: all slots that later segments may hold
         machine.add(Key(key), bucket=BUCKETS[key % 3], steps=10, urgent=False)
     for _ in range(100):
@@ -156,7 +160,7 @@ def test_first_segments_find_a_slot_although_later_ones_wait_for_slots() -> None
     machine = scheduler(frame_budget=1024)
     for key in range(10):
         machine.add(Key(key), bucket=64, steps=50, urgent=False)
-    for _ in range(3 * PATIENCE):  # however long they wait, later segments leave the reserve alone
+    for _ in range(3 * MAX_WAIT):  # however long they wait, later segments leave the reserve alone
         run(machine)
     machine.add(Key(99), bucket=64, steps=2, urgent=True)
     assert 99 in run(machine)

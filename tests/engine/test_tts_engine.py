@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from f5_tts_server.engine.job import Job
 from f5_tts_server.engine.options import EngineOptions
+from f5_tts_server.formats.encoder import FORMATS
 from f5_tts_server.inference_types import (
     AudioChunk,
     Done,
@@ -33,7 +34,7 @@ from f5_tts_server.inference_types import (
     VoiceClip,
 )
 from f5_tts_server.tts_engine import EngineState, RequestTicket, TTSEngine
-from tests.toy_programs import RATE, ToyPrograms, expected
+from tests.toy_programs import RATE, Plan, ToyPrograms, expected
 
 LONG = "It was a bright cold day in April and the clocks were striking thirteen as the wind blew dust around. " * 4
 NFE = 8
@@ -293,6 +294,70 @@ async def test_a_reader_that_stops_reading_is_given_up_and_bounded() -> None:
         assert (await error(ticket)).code == "reader_stalled"
 
 
+async def test_readers_that_read_nothing_make_nobody_wait() -> None:
+    """Twenty clients that read nothing once held every place until each was given up: a request waited for 56 s."""
+    async with running(max_concurrent_requests=2, send_buffer_s=3.0, stall_timeout_s=300.0) as engine:
+        asleep = [engine.submit(request(LONG * 20, timeout_s=300)) for _ in range(6)]
+        asked = request()
+        samples = await asyncio.wait_for(audio(engine.submit(asked)), 60)
+        assert len(samples) > RATE
+        for ticket in asleep:
+            ticket.cancel()
+
+
+async def test_a_reader_that_wakes_up_gets_everything() -> None:
+    toy = ToyPrograms()
+    async with running(toy, max_concurrent_requests=1, send_buffer_s=3.0) as engine:
+        asked = request(LONG)
+        ticket = engine.submit(asked)
+        await audio(engine.submit(request()))  # only when the first one rests
+        np.testing.assert_allclose(await audio(ticket), by_hand(toy, asked), atol=1e-4)
+
+
+async def test_requests_whose_text_is_still_being_written_make_nobody_wait() -> None:
+    async with running(max_concurrent_requests=2) as engine:
+        silent = [engine.submit(request(parts=(), open=True)) for _ in range(4)]
+        await asyncio.wait_for(audio(engine.submit(request())), 60)
+        for ticket in silent:
+            ticket.append(Speech("At last.", CLIP))
+            ticket.finish()
+            assert len(await audio(ticket)) > RATE // 4
+
+
+async def test_a_cancelled_request_is_dropped_between_the_pieces_of_its_text() -> None:
+    """A long text was cut and planned to its end although nobody waited for it any more."""
+
+    class Piecewise(ToyPrograms):
+        pieces = 0
+
+        def plan(self, text: str, reference: Any, *, speed: float, seconds: float | None) -> Plan:
+            self.pieces += 1
+            if self.pieces == 3:
+                ticket.cancel()
+            return super().plan(text, reference, speed=speed, seconds=seconds)
+
+    toy = Piecewise()
+    async with running(toy) as engine:
+        ticket = engine.submit(request(parts=(Speech(LONG * 4, CLIP, seconds=120.0),)))
+        assert (await error(ticket)).code == "cancelled"
+        await audio(engine.submit(request("Good day.")))
+        assert toy.pieces == 4  # and the one of the request after it
+
+
+async def test_an_encoder_that_cannot_be_made_fails_its_request_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory ran out while a clip was begun, which ended the stage and with it the server."""
+
+    def no_memory(_: int) -> Any:
+        raise MemoryError
+
+    monkeypatch.setitem(FORMATS, "opus", dataclasses.replace(FORMATS["opus"], open=no_memory))
+    async with running() as engine:
+        bad, good = engine.submit(request(LONG, format="opus")), engine.submit(request())
+        assert (await error(bad)).code == "internal_error"
+        await audio(good)
+        assert engine.ready
+
+
 async def test_a_slow_reader_gets_everything() -> None:
     toy = ToyPrograms()
     async with running(toy, stall_timeout_s=5.0, send_buffer_s=1.0) as engine:
@@ -444,6 +509,20 @@ async def test_draining_finishes_what_is_open_and_takes_nothing_in() -> None:
             engine.submit(request())
         assert refusal.value.status == 503
         assert len(await audio(ticket)) > 0
+        await draining
+
+
+async def test_while_draining_nobody_is_told_to_wait_longer_than_that_takes() -> None:
+    """A server with 6 s of grace left said `Retry-After: 711`, the time of all the work it would never do."""
+    async with running(ToyPrograms(step_s=0.05)) as engine:
+        tickets = [engine.submit(request(LONG * 20, nfe=64)) for _ in range(4)]
+        draining = asyncio.create_task(engine.drain(2))
+        await until(lambda: not engine.ready)
+        with pytest.raises(Refused) as refusal:
+            engine.submit(request())
+        assert refusal.value.retry_after is not None and refusal.value.retry_after <= 2
+        for ticket in tickets:
+            ticket.cancel()
         await draining
 
 

@@ -139,13 +139,24 @@ class Postprocess:
             job = item.job if isinstance(item, End) else item.segment.job
             if not job.alive:
                 continue
-            clip = self._clips.get(job.arrival)
+            clip = self._clips.get(job.arrival) or self._begin(job)
             if clip is None:
-                clip = self._clips[job.arrival] = _Clip(job, self._programs.sample_rate, self._chunk_samples)
+                continue
             if isinstance(item, End):
                 clip.end = item
             else:
                 clip.waiting[item.segment.index] = item
+
+    def _begin(self, job: Job) -> _Clip | None:
+        """A clip for a job's first segment; None, and the job has failed, where its encoder cannot be made."""
+        try:
+            clip = _Clip(job, self._programs.sample_rate, self._chunk_samples)
+        except Exception:
+            log.exception("opening the encoder failed", extra={"request_id": job.id})
+            job.events.end(Failed(internal_error(job, "postprocess")))
+            return None
+        self._clips[job.arrival] = clip
+        return clip
 
     def _advance(self, clip: _Clip) -> None:
         """Make one block of a clip, or its end."""

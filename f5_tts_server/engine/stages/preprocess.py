@@ -14,7 +14,7 @@ from collections import deque
 from f5_tts_server.engine.cache import ByteLRU, content_key
 from f5_tts_server.engine.channel import Channel
 from f5_tts_server.engine.cost import FRAMES_PER_SECOND, Ledger
-from f5_tts_server.engine.job import End, Job, Segment, Taken, Utterance, internal_error
+from f5_tts_server.engine.job import Assignment, End, Job, Segment, Taken, Utterance, internal_error
 from f5_tts_server.engine.joiner import FADE_SECONDS
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.engine.scheduler import Key
@@ -33,6 +33,10 @@ from f5_tts_server.inference_types import (
 log = logging.getLogger("f5.engine")
 
 
+class _Ended(Exception):
+    """A job has ended meanwhile: nobody waits for what is being prepared."""
+
+
 class Preprocess:
     """Prepares one segment of one job at a time."""
 
@@ -42,7 +46,7 @@ class Preprocess:
         options: EngineOptions,
         *,
         requests: RequestQueue,
-        inbox: Channel[Job],
+        inbox: Channel[Assignment],
         segments: Channel[Segment],
         ends: Channel[Taken | End],
         references: ByteLRU[PreparedReference],
@@ -60,19 +64,23 @@ class Preprocess:
 
     def run(self) -> None:
         while True:
-            job = self._inbox.get()
+            assignment = self._inbox.get()
+            job = assignment.job
             what, seconds = Prepared.NOTHING, 0.0
             try:
                 if job.alive:
-                    what, seconds = self._prepare(job)
+                    what, seconds = self._prepare(assignment)
+            except _Ended:
+                pass
             except RequestError as error:
                 job.events.end(Failed(error))
             except Exception:
                 log.exception("preprocessing failed", extra={"request_id": job.id})
                 job.events.end(Failed(internal_error(job, "preprocess")))
-            self._requests.prepared(job, what, seconds)
+            self._requests.prepared(assignment, what, seconds)
 
-    def _prepare(self, job: Job) -> tuple[Prepared, float]:
+    def _prepare(self, assignment: Assignment) -> tuple[Prepared, float]:
+        job = assignment.job
         script = job.script
         self._read_parts(job)
         while script.utterances and isinstance(pause := script.utterances[0], float):
@@ -86,7 +94,7 @@ class Preprocess:
             return Prepared.NOTHING, 0.0
         utterance = script.utterances[0]
         assert isinstance(utterance, Utterance)  # pauses were taken off above
-        segment = self._prefill(job, utterance)
+        segment = self._prefill(job, utterance, urgent=assignment.urgent)
         job.events.accept()
         self._segments.put(segment, urgent=segment.urgent)
         if not utterance.texts:
@@ -110,16 +118,20 @@ class Preprocess:
         """Take in the parts that have come: references prepared, texts cut, fixed lengths checked against the model."""
         script = job.script
         while (part := job.next_part()) is not None:
+            self._check_alive(job)
             if isinstance(part, Pause):
                 script.utterances.append(part.seconds)
             else:
-                script.utterances.append(self._utterance(part, script.parts, first=script.parts == 0))
+                script.utterances.append(self._utterance(job, part, script.parts, first=script.parts == 0))
                 script.parts += 1
 
-    def _utterance(self, part: Speech, number: int, *, first: bool) -> Utterance:
+    def _utterance(self, job: Job, part: Speech, number: int, *, first: bool) -> Utterance:
         reference = self._reference(part.clip)
         first_seconds = self._options.first_segment_s if first else None
-        texts = deque(self._programs.split(part.text, reference, speed=part.speed, first_seconds=first_seconds))
+        texts: deque[str] = deque()
+        for text in self._programs.split(part.text, reference, speed=part.speed, first_seconds=first_seconds):
+            self._check_alive(job)
+            texts.append(text)
         if not texts:
             raise RequestError(422, "invalid_request", "text has nothing that this voice can speak", "text")
         utterance = Utterance(number, reference, part.speed, None, texts, deque([None] * len(texts)))
@@ -133,8 +145,14 @@ class Preprocess:
                 (part.seconds + overlaps) * weight / sum(weights) + 2 * hop / rate for weight in weights
             )
             for text, seconds in zip(texts, utterance.seconds, strict=True):
+                self._check_alive(job)
                 self._plan(text, utterance, seconds)
         return utterance
+
+    def _check_alive(self, job: Job) -> None:
+        """Between pieces of a long text, so that a job that has ended holds up the others no longer than one of them."""
+        if not job.alive:
+            raise _Ended
 
     def _reference(self, clip: VoiceClip) -> PreparedReference:
         def prepare() -> PreparedReference:
@@ -151,7 +169,7 @@ class Preprocess:
         except ValueError as error:
             raise RequestError(422, "invalid_request", str(error), "text" if seconds is None else "seconds") from error
 
-    def _prefill(self, job: Job, utterance: Utterance) -> Segment:
+    def _prefill(self, job: Job, utterance: Utterance, *, urgent: bool) -> Segment:
         script, request = job.script, job.request
         text, seconds = utterance.texts.popleft(), utterance.seconds.popleft()
         plan = self._plan(text, utterance, seconds)
@@ -160,7 +178,7 @@ class Preprocess:
             key=Key(next(self._keys)),
             job=job,
             index=script.segments,
-            urgent=job.urgent,
+            urgent=urgent,
             plan=plan,
             schedule=self._programs.schedule(request.nfe, request.sway),
             prefilled=self._programs.prefill(

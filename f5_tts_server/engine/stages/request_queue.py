@@ -1,6 +1,7 @@
 """Thread 1: which requests are being worked on, and whose next segment is prepared.
 
-Requests wait here in order of arrival until fewer than ``max_concurrent_requests`` are active. An active request's first
+Requests wait here in order of arrival until fewer than ``max_concurrent_requests`` need work. A request that rests needs
+none: its reader has much left to read or reads nothing, or its text is still being written. An active request's first
 segment is asked for at once; later ones while fewer than ``segments_ahead`` are in flight, the listener nearest to
 running out of audio first. Deadlines, readers that stopped reading and a bound on unread audio are kept here as well.
 """
@@ -13,11 +14,12 @@ from collections import deque
 from enum import Enum
 
 from f5_tts_server.engine.channel import Channel
-from f5_tts_server.engine.job import Job, Segment
+from f5_tts_server.engine.job import Assignment, Job, Segment
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.inference_types import Failed, RequestError
 
 _TICK_S = 0.1  # how late a deadline may be noticed
+_RESTS_AFTER_S = 2.0  # a reader that takes nothing for so long is not listening now
 
 
 class Prepared(Enum):
@@ -33,12 +35,12 @@ class RequestQueue:
     """Order of work among requests. Methods may be called from any thread and do not block.
 
     Args:
-        outbox: jobs whose next segment is to be prepared; room for every active job.
+        outbox: jobs whose next segment is to be prepared; room for every request that is taken in.
 
     ``segments_ahead``, later segments in flight over all requests, is set when the model's slots are known.
     """
 
-    def __init__(self, options: EngineOptions, outbox: Channel[Job]) -> None:
+    def __init__(self, options: EngineOptions, outbox: Channel[Assignment]) -> None:
         self._options = options
         self._outbox = outbox
         self.segments_ahead = 1
@@ -63,10 +65,10 @@ class RequestQueue:
             with self._changed:
                 for job in [j for j in self._all() if not j.alive]:
                     self._forget(job)
-                ready = self._activate() + self._later()
-            for job in ready:
-                # Never blocks: an active job is in this channel at most once.
-                self._outbox.put(job, urgent=job.urgent)
+                assignments = [Assignment(job, job.urgent) for job in self._activate() + self._later()]
+            for assignment in assignments:
+                # Never blocks: a job is in this channel at most once.
+                self._outbox.put(assignment, urgent=assignment.urgent)
 
     def stop(self) -> None:
         with self._changed:
@@ -102,13 +104,14 @@ class RequestQueue:
             job.deadline = time.monotonic() + job.request.timeout_s
             self._poke()
 
-    def prepared(self, job: Job, what: Prepared, seconds: float = 0.0) -> None:
+    def prepared(self, assignment: Assignment, what: Prepared, seconds: float = 0.0) -> None:
         """The preprocess stage is done with a job it was handed; ``seconds`` of audio were planned."""
+        job = assignment.job
         with self._changed:
             job.preparing = False
             if what in (Prepared.SEGMENT, Prepared.LAST):
                 job.in_flight += 1
-                job.later_in_flight += not job.urgent
+                job.later_in_flight += not assignment.urgent
                 job.urgent = False
                 job.seconds_planned += seconds
             job.exhausted = job.exhausted or what in (Prepared.LAST, Prepared.NOTHING)
@@ -161,22 +164,31 @@ class RequestQueue:
         return overdue
 
     def _activate(self) -> list[Job]:
-        started = []
-        while self._waiting and len(self._active) < self._options.max_concurrent_requests:
+        started: list[Job] = []
+        now = time.monotonic()
+        working = sum(not self._rests(job, now) for job in self._active.values())
+        while self._waiting and working + len(started) < self._options.max_concurrent_requests:
             job = self._waiting.popleft()
             self._active[job.arrival] = job
             job.active = job.preparing = True
             started.append(job)
         return started
 
+    def _rests(self, job: Job, now: float) -> bool:
+        """Whether a request needs no work now, so that another may be worked on in its place."""
+        return not (job.preparing or job.in_flight) and (job.idle or self._reader_has_enough(job, now))
+
+    def _reader_has_enough(self, job: Job, now: float) -> bool:
+        events = job.events
+        return events.unread_seconds >= self._options.send_buffer_s or events.stalled_for(now) >= _RESTS_AFTER_S
+
     def _later(self) -> list[Job]:
         now = time.monotonic()
         later = sum(job.later_in_flight + (job.preparing and not job.urgent) for job in self._active.values())
-        unread = self._options.send_buffer_s
         wanting = [
             job
             for job in self._active.values()
-            if not (job.preparing or job.exhausted or job.idle) and job.events.unread_seconds < unread
+            if not (job.preparing or job.exhausted or job.idle or self._reader_has_enough(job, now))
         ]
 
         def lead(job: Job) -> float:
