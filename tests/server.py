@@ -1,56 +1,47 @@
-"""A real server in a subprocess: uvicorn, the application, and by default the toy model.
+"""Real servers for tests: uvicorn, the application, and by default the toy model.
 
-``python -m tests.server --toy '{"step_s": 0.01}' FLAGS...`` is what runs there; FLAGS are those of main.py.
+`running` starts one in a process of its own, whose signals, log and exit status can be seen; `serving` starts one in a
+thread, whose parts can be reached. ``python -m tests.server --toy '{"step_s": 0.01}' FLAGS...`` is what runs in the
+process; FLAGS are those of main.py.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import numpy as np
-import soundfile
+
+if TYPE_CHECKING:
+    from f5_tts_server.voices.store import VoiceStore
+    from tests.toy_programs import ToyPrograms
 
 ROOT = Path(__file__).parent.parent
 START_S = 180.0
 
 
-def wav_clip(seconds: float = 1.5, rate: int = 24_000) -> bytes:
-    """A clip that passes as a reference: a tone with some vibrato."""
-    t = np.arange(int(seconds * rate)) / rate
-    file = io.BytesIO()
-    soundfile.write(file, 0.3 * np.sin(2 * np.pi * 180 * t + 3 * np.sin(2 * np.pi * 5 * t)), rate, format="WAV")
-    return file.getvalue()
-
-
+@dataclass
 class Server:
-    """The running process, its address and its log."""
+    """Where a server listens, and what it says about itself over HTTP."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-        self.process = process
-        self.url = url
-        self._log = log
+    url: str
 
     @property
-    def log(self) -> str:
-        return self._log.read_text("utf-8", "replace")
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def wait(self, seconds: float = 30) -> int:
-        return self.process.wait(seconds)
+    def host(self) -> str:
+        """Address and port, as they stand in a URL."""
+        return self.url.removeprefix("http://")
 
     def metric(self, name: str) -> float:
         """The value of one line of /metrics, its labels included in the name."""
@@ -63,9 +54,42 @@ class Server:
         """Requests that are being worked on; one may hold several slots."""
         return int(httpx.get(f"{self.url}/v1/health").json()["engine"]["queues"]["active"]["depth"])
 
+    def wait_until_ready(self) -> None:
+        end = time.monotonic() + START_S
+        while httpx.get(f"{self.url}/readyz").status_code != 200:
+            assert time.monotonic() < end, "the server did not become ready"
+            time.sleep(0.05)
+
+
+@dataclass
+class ServerProcess(Server):
+    """A server in a process of its own, and its log."""
+
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text("utf-8", "replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = 30) -> int:
+        return self.process.wait(seconds)
+
+
+@dataclass
+class ServerThread(Server):
+    """A server in a thread of the tests, and what is inside."""
+
+    app: Any
+    programs: ToyPrograms
+    voices: VoiceStore
+
 
 @contextmanager
-def running(*flags: str, toy: dict[str, Any] | None = None, ready: bool = True) -> Iterator[Server]:
+def running(*flags: str, toy: dict[str, Any] | None = None, ready: bool = True) -> Iterator[ServerProcess]:
     """A server with these flags on a free port; with ``toy`` the toy model with these settings, else the real one."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
@@ -74,22 +98,14 @@ def running(*flags: str, toy: dict[str, Any] | None = None, ready: bool = True) 
             environment = {name: value for name, value in os.environ.items() if not name.startswith("F5_")}
             process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=environment)
         try:
-            server = Server(process, _address(process, log), log)
+            server = ServerProcess(_address(process, log), process, log)
             if ready:
-                wait_until_ready(server)
+                server.wait_until_ready()
             yield server
         finally:
             if process.poll() is None:
                 process.kill()
             process.wait()
-
-
-def wait_until_ready(server: Server) -> None:
-    end = time.monotonic() + START_S
-    while httpx.get(f"{server.url}/readyz").status_code != 200:
-        if time.monotonic() > end:
-            raise AssertionError(f"not ready:\n{server.log}")
-        time.sleep(0.05)
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -102,12 +118,44 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     raise AssertionError(f"the server did not start:\n{log.read_text('utf-8', 'replace')}")
 
 
+@contextmanager
+def serving(folder: Path, programs: ToyPrograms, **settings: Any) -> Iterator[ServerThread]:
+    """A server of the toy model in this process, with these settings, until the block ends; `folder` holds its voices."""
+    import uvicorn
+
+    from f5_tts_server.app import create_app
+    from f5_tts_server.inference_types import SamplingDefaults
+    from f5_tts_server.settings import Settings
+    from f5_tts_server.voices.store import VoiceStore
+    from tests.clips import embedded_voices
+
+    chosen = Settings(model="toy", compilation_cache=None, **settings)
+    voices = VoiceStore(folder / "uploads", embedded_voices(folder / "embedded"), max_voices=3)
+    defaults = SamplingDefaults(nfe=8, cfg_strength=2.0, speed=1.0, sway=True)
+    app = create_app(chosen, load=lambda _: programs, defaults=lambda _: defaults, voices=voices)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=2)
+    inside = uvicorn.Server(config)
+    thread = threading.Thread(target=inside.run, kwargs={"sockets": [listener]}, name="test-server")
+    thread.start()
+    server = ServerThread(f"http://127.0.0.1:{listener.getsockname()[1]}", app, programs, voices)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        inside.should_exit = True
+        thread.join(30)
+        listener.close()
+        assert not thread.is_alive()
+
+
 def main(arguments: list[str]) -> int:
-    """What runs in the subprocess."""
+    """What runs in the process of `running`."""
     from f5_tts_server.app import configure_logging, create_app, serve
     from f5_tts_server.inference_types import Programs, SamplingDefaults
     from f5_tts_server.settings import Settings, read_settings
     from f5_tts_server.voices.store import VoiceStore
+    from tests.clips import embedded_voices
     from tests.toy_programs import ToyPrograms
 
     toy = json.loads(arguments[1])
@@ -122,11 +170,7 @@ def main(arguments: list[str]) -> int:
         return ToyPrograms(**toy)
 
     with tempfile.TemporaryDirectory() as folder:
-        embedded = Path(folder)
-        (embedded / "toy.wav").write_bytes(wav_clip())
-        voice = {"id": "toy", "name": "Toy", "audio": "toy.wav", "text": "Some words."}
-        (embedded / "voices.json").write_text(json.dumps({"default": "toy", "voices": [voice]}))
-        voices = VoiceStore(settings.voices_folder, embedded, default=settings.voice)
+        voices = VoiceStore(settings.voices_folder, embedded_voices(Path(folder) / "embedded"), default=settings.voice)
         return serve(create_app(settings, load, lambda _: SamplingDefaults(nfe=8), voices))
 
 

@@ -65,3 +65,12 @@ def test_jax_stays_out_of_the_engine_and_the_http_layer() -> None:
         ):
             text = path.read_text("utf-8")
             assert "import jax" not in text and "from jax" not in text, path
+
+
+def test_no_test_module_is_imported_by_another() -> None:
+    """What tests share has modules of its own (`tests.server`, `tests.clips`, ...), and fixtures are found by pytest."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests"):
+                shared = node.module.rpartition(".")[2]  # type: ignore[union-attr]
+                assert not shared.startswith("test_") and shared != "conftest", f"{path} imports {node.module}"

@@ -14,11 +14,11 @@ from f5_tts_server.f5.config import Sampling
 from f5_tts_server.f5.loading import load_model
 from f5_tts_server.f5.model import SpeechModel
 from tests import tiny_model
-from tests.f5.conftest import clip
-from tests.server import Server, running
-from tests.test_main import joined, post, samples, stream
+from tests.clips import file, noise, silence
+from tests.generate_client import joined, post, samples, stream
+from tests.server import ServerProcess, running
 
-CLIP = clip(1.3)
+CLIP = file(noise(1.3))
 REFERENCE = {"ref_audio_base64": base64.b64encode(CLIP).decode(), "ref_text": "What the clip says."}
 SHORT = "A few words that make one segment."
 LONG = "The first of the sentences is here. " * 6
@@ -49,7 +49,7 @@ def flags(files: dict[str, str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server(flags: list[str]) -> Iterator[Server]:
+def server(flags: list[str]) -> Iterator[ServerProcess]:
     with running(*flags) as running_server:
         yield running_server
 
@@ -59,7 +59,7 @@ def model(files: dict[str, str]) -> SpeechModel:
     return load_model(**files, max_frames=448)  # type: ignore[arg-type]
 
 
-def test_the_server_speaks_the_plain_models_samples(server: Server, model: SpeechModel) -> None:
+def test_the_server_speaks_the_plain_models_samples(server: ServerProcess, model: SpeechModel) -> None:
     reference = model.prepare_reference(CLIP, REFERENCE["ref_text"])
     sampling = Sampling(nfe=STEPS, cfg_strength=CFG, sway=True)
     plain = model.speak(SHORT, reference, sampling=sampling, seed=3)
@@ -69,7 +69,7 @@ def test_the_server_speaks_the_plain_models_samples(server: Server, model: Speec
     assert error < 1e-3, f"relative error {error:.2e} beyond that of 16 bits"
 
 
-def test_audio_is_the_same_alone_among_others_and_after_a_restart(server: Server, flags: list[str]) -> None:
+def test_audio_is_the_same_alone_among_others_and_after_a_restart(server: ServerProcess, flags: list[str]) -> None:
     alone = joined(stream(server, **body(LONG, 7)))
     with ThreadPoolExecutor(9) as pool:
         others = [pool.submit(post, server, **body(LONG[i:], i, num_inference_steps=3 + i)) for i in range(8)]
@@ -82,7 +82,7 @@ def test_audio_is_the_same_alone_among_others_and_after_a_restart(server: Server
         assert joined(stream(restarted, **body(LONG, 7))) == alone
 
 
-def test_nothing_compiles_after_ready_and_references_are_prepared_once(server: Server) -> None:
+def test_nothing_compiles_after_ready_and_references_are_prepared_once(server: ServerProcess) -> None:
     before = server.metric("f5_reference_cache_misses_total")
     for seed, fmt in enumerate(("wav", "pcm", "flac", "mp3", "opus", "aac")):
         more = {"response_format": fmt, "num_inference_steps": seed + 4, "use_sway_sampling": bool(seed % 2)}
@@ -95,21 +95,21 @@ def test_nothing_compiles_after_ready_and_references_are_prepared_once(server: S
 @pytest.mark.parametrize(
     ("change", "param"),
     [
-        ({"ref_audio_base64": base64.b64encode(clip(0.2)).decode()}, "ref_audio_base64"),
-        ({"ref_audio_base64": base64.b64encode(clip(1.3, volume=0.0)).decode()}, "ref_audio_base64"),
+        ({"ref_audio_base64": base64.b64encode(file(noise(0.2))).decode()}, "ref_audio_base64"),
+        ({"ref_audio_base64": base64.b64encode(file(silence(1.3))).decode()}, "ref_audio_base64"),
         ({"ref_audio_base64": base64.b64encode(b"RIFFxxxxWAVE").decode()}, "ref_audio_base64"),
         ({"ref_text": " "}, "ref_text"),
         ({"duration": 300.0, "gen_text": "Too long."}, "duration"),
     ],
 )
 def test_what_the_model_cannot_use_is_refused_before_the_stream(
-    server: Server, change: dict[str, Any], param: str
+    server: ServerProcess, change: dict[str, Any], param: str
 ) -> None:
     reply = post(server, "/v1/generate/stream", **{**body("Hello.", 1), **change})
     assert reply.status_code == 422, reply.text
     assert reply.json()["error"]["param"] == param, reply.text
 
 
-def test_an_exact_duration_is_kept(server: Server) -> None:
+def test_an_exact_duration_is_kept(server: ServerProcess) -> None:
     metadata = post(server, **body("A clip of a certain length.", 1, duration=1.7)).json()["metadata"]
     assert metadata["duration"] == 1.7

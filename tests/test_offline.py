@@ -16,17 +16,13 @@ from f5_tts_server.settings import Settings
 from f5_tts_server.tts_engine import TTSEngine
 from f5_tts_server.voices.store import VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
-from tests.server import wav_clip
+from tests.clips import embedded_voices, file, speech
 from tests.toy_programs import RATE, ToyPrograms
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    embedded = tmp_path / "embedded"
-    embedded.mkdir()
-    (embedded / "toy.wav").write_bytes(wav_clip())
-    voice = {"id": "toy", "name": "Toy", "audio": "toy.wav", "text": "Some words."}
-    (embedded / "voices.json").write_text(json.dumps({"default": "toy", "voices": [voice]}))
+    embedded_voices(tmp_path / "embedded")
     return tmp_path
 
 
@@ -45,7 +41,7 @@ def run(
 
 
 def test_every_line_gets_a_file_or_an_error(folder: Path) -> None:
-    (folder / "clip.wav").write_bytes(wav_clip(2.0))
+    (folder / "clip.wav").write_bytes(file(speech(2)))
     lines = [json.dumps({"id": f"clip-{i}", "gen_text": f"This is sentence number {i}.", "seed": i}) for i in range(12)]
     lines[3] = "{broken"
     lines[5] = json.dumps({"id": "../evil", "gen_text": "Hello."})

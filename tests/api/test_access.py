@@ -13,15 +13,16 @@ from websockets.sync.client import connect
 
 from f5_tts_server.api.access import Access, read_keys
 from f5_tts_server.app import create_app
+from f5_tts_server.inference_types import SamplingDefaults
 from f5_tts_server.settings import Settings
 from f5_tts_server.voices.store import VoiceStore
-from tests.api.conftest import DEFAULTS, Server
+from tests.server import ServerThread
 from tests.toy_programs import ToyPrograms
 
 KEYS = ("first-secret-key", "second-secret-key")
 
 
-def test_without_a_key_only_probes_and_the_page_answer(serve: Callable[..., Server]) -> None:
+def test_without_a_key_only_probes_and_the_page_answer(serve: Callable[..., ServerThread]) -> None:
     server = serve(api_keys=KEYS)
     body = {"model": "m", "input": "Hello there."}
     with httpx.Client(base_url=server.url, timeout=30) as client:
@@ -73,7 +74,7 @@ def test_an_allowance_fills_up_evenly_for_each_caller() -> None:
     assert [access.spend("a", 1000.0) for _ in range(61)][-1] > 0
 
 
-def test_over_the_rate_limit_the_reply_says_when_to_come_back(serve: Callable[..., Server]) -> None:
+def test_over_the_rate_limit_the_reply_says_when_to_come_back(serve: Callable[..., ServerThread]) -> None:
     server = serve(api_keys=KEYS, rate_limit=2)
     with httpx.Client(base_url=server.url) as client:
         first, second = ({"Authorization": f"Bearer {key}"} for key in KEYS)
@@ -85,7 +86,7 @@ def test_over_the_rate_limit_the_reply_says_when_to_come_back(serve: Callable[..
         assert {client.get("/livez").status_code for _ in range(5)} == {200}
 
 
-def test_cors_is_off_unless_asked_for(serve: Callable[..., Server], client: httpx.Client) -> None:
+def test_cors_is_off_unless_asked_for(serve: Callable[..., ServerThread], client: httpx.Client) -> None:
     origin = {"Origin": "https://app.example"}
     assert "access-control-allow-origin" not in client.get("/v1/models", headers=origin).headers
     server = serve(cors_origins=("https://app.example",), api_keys=KEYS)
@@ -124,7 +125,7 @@ def test_an_open_port_without_keys_is_warned_of(
     create_app(
         Settings(host=host, api_keys=keys, compilation_cache=None),
         load=lambda _: ToyPrograms(),
-        defaults=lambda _: DEFAULTS,
+        defaults=lambda _: SamplingDefaults(),
         voices=VoiceStore(None, tmp_path),
     )
     assert ("without API keys" in caplog.text) is warned

@@ -24,8 +24,8 @@ from elevenlabs.types import VoiceSettings
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.api.conftest import Server
-from tests.formats.test_encoders import decode
+from tests.ffmpeg import decode
+from tests.server import ServerThread
 from tests.toy_programs import ToyPrograms
 
 # The SDK reads an attribute that its websockets library gives up.
@@ -35,7 +35,7 @@ TEXT = "The first sentence is here. The second one follows it."
 
 
 @pytest.fixture
-def sdk(server: Server) -> Iterator[ElevenLabs]:
+def sdk(server: ServerThread) -> Iterator[ElevenLabs]:
     with httpx.Client(timeout=30) as client:
         sdk = ElevenLabs(base_url=server.url, api_key="anything", httpx_client=client)
         # The SDK turns any base address into wss; this server speaks without TLS here.
@@ -87,7 +87,7 @@ def test_sdk_lists_voices(sdk: ElevenLabs) -> None:
     assert [(voice.voice_id, voice.name) for voice in voices][:3] == [("ada", "Ada"), ("ben", "Ben"), ("cleo", "Cleo")]
 
 
-def open_socket(server: Server, query: str = "output_format=pcm_24000") -> ClientConnection:
+def open_socket(server: ServerThread, query: str = "output_format=pcm_24000") -> ClientConnection:
     return connect(f"ws://{server.host}/v1/text-to-speech/ada/stream-input?{query}", open_timeout=20)
 
 
@@ -100,7 +100,7 @@ def hear(socket: ClientConnection) -> dict[str, Any]:
     return message
 
 
-def test_flush_speaks_before_the_text_ends(server: Server) -> None:
+def test_flush_speaks_before_the_text_ends(server: ServerThread) -> None:
     with open_socket(server) as socket:
         say(socket, text=" ")
         say(socket, text="No full stop yet, ", flush=True)
@@ -113,7 +113,7 @@ def test_flush_speaks_before_the_text_ends(server: Server) -> None:
             hear(socket)
 
 
-def test_an_empty_text_ends_at_once(server: Server) -> None:
+def test_an_empty_text_ends_at_once(server: ServerThread) -> None:
     with open_socket(server) as socket:
         say(socket, text=" ")
         say(socket, text="")
@@ -121,20 +121,20 @@ def test_an_empty_text_ends_at_once(server: Server) -> None:
 
 
 @pytest.mark.parametrize("query", ["output_format=pcm_16000", "output_format=ulaw_8000"])
-def test_formats_that_are_not_made_are_refused(server: Server, query: str) -> None:
+def test_formats_that_are_not_made_are_refused(server: ServerThread, query: str) -> None:
     with open_socket(server, query) as socket:
         assert "is not made here" in hear(socket)["message"]
         with pytest.raises(ConnectionClosed):
             hear(socket)
 
 
-def test_a_client_that_writes_nothing_is_let_go(server: Server) -> None:
+def test_a_client_that_writes_nothing_is_let_go(server: ServerThread) -> None:
     with open_socket(server, "inactivity_timeout=1") as socket:
         say(socket, text=" ")
         assert "no message came for 1 s" in hear(socket)["message"]
 
 
-def test_the_key_may_come_in_the_first_message(serve: Callable[..., Server]) -> None:
+def test_the_key_may_come_in_the_first_message(serve: Callable[..., ServerThread]) -> None:
     server = serve(api_keys=("secret-key-1",))
     for opening, heard in (({"xi_api_key": "secret-key-1"}, True), ({"xi-api-key": "wrong-key"}, False), ({}, False)):
         with open_socket(server) as socket:
@@ -144,7 +144,7 @@ def test_the_key_may_come_in_the_first_message(serve: Callable[..., Server]) -> 
             assert ("audio" in hear(socket)) is heard
 
 
-def test_going_away_frees_the_engine(serve: Callable[..., Server]) -> None:
+def test_going_away_frees_the_engine(serve: Callable[..., ServerThread]) -> None:
     server = serve(ToyPrograms(step_s=0.05))
     with open_socket(server) as socket:
         say(socket, text=" ")
@@ -158,7 +158,7 @@ def test_going_away_frees_the_engine(serve: Callable[..., Server]) -> None:
 
 
 @contextmanager
-def tls_proxy(server: Server, key: Path, certificate: Path) -> Iterator[int]:
+def tls_proxy(server: ServerThread, key: Path, certificate: Path) -> Iterator[int]:
     """Forwards TLS connections to a server; gives the port it listens on."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -201,7 +201,7 @@ sys.stdout.buffer.write(b"".join(sdk.text_to_speech.convert_realtime("ada", text
 """
 
 
-def test_sdk_unchanged_over_tls(server: Server, tmp_path: Path) -> None:
+def test_sdk_unchanged_over_tls(server: ServerThread, tmp_path: Path) -> None:
     """The SDK as it is, against a proxy with a certificate, as an operator would put one in front."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]

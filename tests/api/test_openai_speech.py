@@ -13,8 +13,8 @@ import openai
 import pytest
 
 from f5_tts_server.formats import FORMATS
-from tests.api.conftest import Server
-from tests.formats.test_encoders import DELAY, MOST_PADDING, decode
+from tests.ffmpeg import DELAY, MOST_PADDING, decode
+from tests.server import ServerThread
 from tests.toy_programs import ToyPrograms
 
 TEXT = "The first sentence is here. The second one follows it, and is a little longer than the first."
@@ -31,7 +31,7 @@ def post(client: httpx.Client, **fields: object) -> httpx.Response:
 
 
 @pytest.fixture
-def sdk(server: Server) -> Iterator[openai.OpenAI]:
+def sdk(server: ServerThread) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="anything", max_retries=0) as client:
         yield client
 
@@ -75,7 +75,7 @@ def test_events_carry_the_same_file(client: httpx.Client) -> None:
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"] > len(TEXT)
 
 
-def test_audio_comes_before_the_clip_is_whole(serve: Callable[..., Server]) -> None:
+def test_audio_comes_before_the_clip_is_whole(serve: Callable[..., ServerThread]) -> None:
     server = serve(ToyPrograms(step_s=0.02))
     body = {"model": "m", "input": f"{TEXT} " * 8, "voice": "ada", "response_format": "pcm"}
     with (
@@ -192,7 +192,7 @@ def test_sdk_errors(sdk: openai.OpenAI) -> None:
 
 
 @pytest.mark.anyio
-async def test_sdk_async(server: Server) -> None:
+async def test_sdk_async(server: ServerThread) -> None:
     async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="anything") as sdk:
         reply = await sdk.audio.speech.create(model="tts-1", voice="alloy", input=TEXT, response_format="wav")
         assert (await reply.aread())[:4] == b"RIFF"

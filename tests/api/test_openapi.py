@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.api.conftest import Server
+from tests.server import ServerThread
 
 
-def test_no_made_up_request_ends_in_a_500(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_no_made_up_request_ends_in_a_500(serve: Callable[..., ServerThread], tmp_path: Path) -> None:
     server = serve(max_body_mib=1, queue_limit=1000)
     command = [
         str(Path(sys.executable).with_name("schemathesis")),

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.api.conftest import Server
-from tests.formats.test_encoders import decode
+from tests.clips import TEXT, file, silence, speech
+from tests.ffmpeg import decode
+from tests.server import ServerThread
 from tests.toy_programs import ToyPrograms
-from tests.voices.clips import TEXT, file, silence, speech
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -50,12 +50,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def slow(serve: Callable[..., Server]) -> Server:
+def slow(serve: Callable[..., ServerThread]) -> ServerThread:
     return serve(ToyPrograms(step_s=0.03))
 
 
 @pytest.fixture
-def page(browser: Browser, slow: Server) -> Iterator[Page]:
+def page(browser: Browser, slow: ServerThread) -> Iterator[Page]:
     """The page of a server that takes its time; no console error and no request to anywhere else by the test's end."""
     context = browser.new_context(viewport={"width": 1100, "height": 1500}, accept_downloads=True)
     context.grant_permissions(["clipboard-read", "clipboard-write", "microphone"], origin=slow.url)
@@ -78,7 +78,7 @@ def page(browser: Browser, slow: Server) -> Iterator[Page]:
     assert faults == []
 
 
-def local(url: str, server: Server) -> bool:
+def local(url: str, server: ServerThread) -> bool:
     return url.startswith((f"{server.url}/", f"blob:{server.url}/", "data:"))
 
 
@@ -113,7 +113,7 @@ def test_it_sounds_before_the_clip_is_whole(page: Page) -> None:
     shoot(page, "done")
 
 
-def test_the_clip_is_downloaded_whole(page: Page, slow: Server) -> None:
+def test_the_clip_is_downloaded_whole(page: Page, slow: ServerThread) -> None:
     page.click("summary")
     page.fill("#seed", "7")
     speak(page, "A short clip to take away.")
@@ -154,7 +154,7 @@ def paste(command: str, folder: Path) -> None:
     subprocess.run(["bash", "-c", command], cwd=folder, check=True, timeout=60)
 
 
-def test_stop_frees_the_server(page: Page, slow: Server) -> None:
+def test_stop_frees_the_server(page: Page, slow: ServerThread) -> None:
     speak(page, LONG * 3)
     expect(page.locator("body")).to_have_attribute("data-state", "streaming", timeout=20_000)
     page.click("#stop")
@@ -221,7 +221,7 @@ def test_a_bad_clip_is_refused_in_words(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#report [role=alert]")).to_contain_text("silent")
 
 
-def test_a_key_is_asked_for(browser: Browser, serve: Callable[..., Server]) -> None:
+def test_a_key_is_asked_for(browser: Browser, serve: Callable[..., ServerThread]) -> None:
     server = serve(api_keys=("secret-key-1",))
     page = browser.new_page()
     page.goto(server.url)
@@ -232,7 +232,7 @@ def test_a_key_is_asked_for(browser: Browser, serve: Callable[..., Server]) -> N
     page.close()
 
 
-def test_a_phone_shows_everything_without_scrolling_sideways(browser: Browser, slow: Server) -> None:
+def test_a_phone_shows_everything_without_scrolling_sideways(browser: Browser, slow: ServerThread) -> None:
     context = browser.new_context(
         viewport={"width": 360, "height": 740},
         device_scale_factor=2,

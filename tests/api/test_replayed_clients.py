@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from tests.formats.test_encoders import decode
+from tests.ffmpeg import decode
 
 TEXT = "A reply of the assistant, to be read out."
 

@@ -12,14 +12,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.api.conftest import Server
-from tests.formats.test_encoders import decode
+from tests.ffmpeg import decode
+from tests.server import ServerThread
 from tests.toy_programs import ToyPrograms
 
 SENTENCES = ["The first sentence is here.", "The second one follows it.", "And a third one ends the text."]
 
 
-def open_socket(server: Server) -> ClientConnection:
+def open_socket(server: ServerThread) -> ClientConnection:
     return connect(f"ws://{server.host}/v1/audio/speech/stream", open_timeout=20)
 
 
@@ -48,7 +48,7 @@ def hear(socket: ClientConnection) -> tuple[list[dict[str, Any]], list[bytes]]:
 
 
 @pytest.mark.parametrize("step", [1, 5, 1000])
-def test_each_sentence_is_a_file_of_its_own(server: Server, client: httpx.Client, step: int) -> None:
+def test_each_sentence_is_a_file_of_its_own(server: ServerThread, client: httpx.Client, step: int) -> None:
     text = " ".join(SENTENCES)
     with open_socket(server) as socket:
         say(socket, type="session.config", voice="ada", response_format="wav", seed=3)
@@ -67,7 +67,7 @@ def test_each_sentence_is_a_file_of_its_own(server: Server, client: httpx.Client
         assert client.post("/v1/audio/speech", json=body).content == data
 
 
-def test_a_sentence_is_spoken_while_the_next_is_not_written_yet(server: Server) -> None:
+def test_a_sentence_is_spoken_while_the_next_is_not_written_yet(server: ServerThread) -> None:
     with open_socket(server) as socket:
         say(socket, type="session.config", response_format="pcm")
         say(socket, type="input.text", text="The first sentence is here. And then")
@@ -82,7 +82,7 @@ def test_a_sentence_is_spoken_while_the_next_is_not_written_yet(server: Server) 
     assert messages[-1]["total_sentences"] == 2
 
 
-def test_flush_speaks_what_is_there(server: Server) -> None:
+def test_flush_speaks_what_is_there(server: ServerThread) -> None:
     with open_socket(server) as socket:
         say(socket, type="session.config", response_format="pcm")
         say(socket, type="input.text", text="No end yet")
@@ -103,7 +103,7 @@ def hear_rest(socket: ClientConnection) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["mp3", "opus", "flac", "aac"])
-def test_base64_and_other_formats(server: Server, name: str) -> None:
+def test_base64_and_other_formats(server: ServerThread, name: str) -> None:
     with open_socket(server) as socket:
         say(socket, type="session.config", response_format=name, audio_encoding="base64")
         say(socket, type="input.text", text=SENTENCES[0])
@@ -112,7 +112,7 @@ def test_base64_and_other_formats(server: Server, name: str) -> None:
     assert len(decode(name, audio[0])) > 12_000
 
 
-def test_marks_hold_across_sentences_and_silent_pieces_are_no_sentences(server: Server) -> None:
+def test_marks_hold_across_sentences_and_silent_pieces_are_no_sentences(server: ServerThread) -> None:
     with open_socket(server) as socket:
         say(socket, type="session.config", response_format="pcm", strip_markup=True)
         say(
@@ -126,7 +126,7 @@ def test_marks_hold_across_sentences_and_silent_pieces_are_no_sentences(server: 
     assert not any(audio[1][: 2 * 24_000])
 
 
-def test_one_connection_serves_sessions_one_after_another(server: Server) -> None:
+def test_one_connection_serves_sessions_one_after_another(server: ServerThread) -> None:
     with open_socket(server) as socket:
         for voice in ("ada", "ben"):
             say(socket, type="session.config", voice=voice, response_format="pcm")
@@ -154,7 +154,7 @@ def test_one_connection_serves_sessions_one_after_another(server: Server) -> Non
         ),
     ],
 )
-def test_what_is_wrong_is_said(server: Server, messages: list[dict[str, Any]], param: str, words: str) -> None:
+def test_what_is_wrong_is_said(server: ServerThread, messages: list[dict[str, Any]], param: str, words: str) -> None:
     with open_socket(server) as socket:
         for message in messages:
             say(socket, **message)
@@ -165,13 +165,13 @@ def test_what_is_wrong_is_said(server: Server, messages: list[dict[str, Any]], p
 
 
 @pytest.mark.parametrize("data", ["{", "[]", b"\x00", '"x"'])
-def test_what_is_no_message_is_refused(server: Server, data: str | bytes) -> None:
+def test_what_is_no_message_is_refused(server: ServerThread, data: str | bytes) -> None:
     with open_socket(server) as socket:
         socket.send(data)
         assert hear_rest(socket)["type"] == "error"
 
 
-def test_a_failing_sentence_is_told_and_ends_the_session(server: Server) -> None:
+def test_a_failing_sentence_is_told_and_ends_the_session(server: ServerThread) -> None:
     with open_socket(server) as socket:
         say(socket, type="session.config", response_format="pcm")
         say(socket, type="input.text", text="This one has a fail-step inside. ")
@@ -181,7 +181,7 @@ def test_a_failing_sentence_is_told_and_ends_the_session(server: Server) -> None
     assert messages[-1]["code"] == "internal_error"
 
 
-def test_a_full_server_makes_a_session_wait_not_fail(serve: Callable[..., Server]) -> None:
+def test_a_full_server_makes_a_session_wait_not_fail(serve: Callable[..., ServerThread]) -> None:
     server = serve(ToyPrograms(step_s=0.005), max_concurrent_requests=1, queue_limit=0)
     with open_socket(server) as socket:
         say(socket, type="session.config", response_format="pcm")
@@ -192,7 +192,7 @@ def test_a_full_server_makes_a_session_wait_not_fail(serve: Callable[..., Server
     assert all(audio)
 
 
-def test_going_away_frees_the_engine(serve: Callable[..., Server]) -> None:
+def test_going_away_frees_the_engine(serve: Callable[..., ServerThread]) -> None:
     server = serve(ToyPrograms(step_s=0.05))
     with open_socket(server) as socket:
         say(socket, type="session.config", response_format="pcm")

@@ -10,19 +10,19 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.api.conftest import Server
-from tests.voices.clips import TEXT, file, silence, speech
+from tests.clips import TEXT, file, silence, speech
+from tests.server import ServerThread
 
 CLIP = file(np.concatenate([silence(0.5), speech(4), silence(0.5)]))
 
 
 @pytest.fixture
-def server(serve: Callable[..., Server]) -> Server:
+def server(serve: Callable[..., ServerThread]) -> ServerThread:
     return serve()
 
 
 @pytest.fixture
-def client(server: Server) -> Iterator[httpx.Client]:
+def client(server: ServerThread) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=30) as session:
         yield session
 
@@ -32,7 +32,7 @@ def upload(client: httpx.Client, audio: bytes = CLIP, **fields: Any) -> httpx.Re
     return client.post("/v1/audio/voices", data=data, files={"audio_sample": ("clip.wav", audio, "audio/wav")})
 
 
-def test_a_voice_is_uploaded_used_and_deleted(client: httpx.Client, server: Server) -> None:
+def test_a_voice_is_uploaded_used_and_deleted(client: httpx.Client, server: ServerThread) -> None:
     reply = upload(client, consent="cons_123", description="me")
     assert reply.status_code == 201, reply.text
     voice = reply.json()
@@ -110,7 +110,7 @@ def test_a_body_that_is_no_upload_is_refused(client: httpx.Client) -> None:
 
 
 def test_uploads_over_the_limit_are_refused_and_leave_no_file(
-    serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., ServerThread], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Starlette spools uploads beyond 1 MiB to the disk; this server holds them in memory, within its limit."""
     made: list[object] = []

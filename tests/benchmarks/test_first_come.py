@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.first_come import FirstComeEngine
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.inference_types import Failed, GenerationRequest, Speech, Ticket, VoiceClip
-from tests.server import wav_clip
+from tests.clips import file, speech
 from tests.toy_programs import ToyPrograms
 
 REQUESTS = 5
@@ -32,7 +32,7 @@ def test_a_request_flows_to_its_end_before_the_next() -> None:
 
     def request(number: int) -> GenerationRequest:
         words = 80 if number == 0 else 8  # the first takes many times as long as the others
-        parts = (Speech(" ".join(words * [f"word{number}"]), VoiceClip(wav_clip(), "Some words.")),)
+        parts = (Speech(" ".join(words * [f"word{number}"]), VoiceClip(file(speech(1.5)), "Some words.")),)
         return GenerationRequest(parts=parts, request_id=str(number), seed=0, nfe=4)
 
     async def listen(ticket: Ticket) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import Server, serving
+from tests.server import ServerThread, serving
 from tests.toy_programs import ToyPrograms
 
 HERE = Path(__file__).parent
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="the clients are not
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerThread]:
     with serving(tmp_path_factory.mktemp("server"), ToyPrograms()) as running:
         yield running
 
@@ -39,12 +39,12 @@ def run(script: str, *arguments: str) -> dict[str, Any]:
     ("format", "model"),
     [*((format, "tts-1") for format in ("mp3", "opus", "aac", "flac", "wav", "pcm")), ("mp3", "gpt-4o-mini-tts")],
 )
-def test_livekit(server: Server, format: str, model: str) -> None:
+def test_livekit(server: ServerThread, format: str, model: str) -> None:
     """Within two frames of the longest codec: LiveKit decodes the file itself and counts in frames of its own."""
     found = run("livekit_client.py", server.url, format, model)
     assert found["rate"] == 24_000
     assert abs(found["samples"] - LENGTH) <= 2048
 
 
-def test_pipecat(server: Server) -> None:
+def test_pipecat(server: ServerThread) -> None:
     assert run("pipecat_client.py", server.url) == {"samples": LENGTH, "rate": 24_000, "errors": []}

@@ -25,7 +25,7 @@ from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.loading import load_model
 from f5_tts_server.f5.vocos import VocosConfig, hann_window
 from f5_tts_server.f5.weights import load_vocos, save_vocos
-from tests.f5.test_vocos import block_window
+from tests.f5.vocoder_window import block_window
 
 CONFIG = VocosConfig(dim=24, intermediate_dim=40, num_layers=2, source=True)
 RATE, HOP, FFT = CONFIG.sample_rate, CONFIG.hop, CONFIG.n_fft

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
-import io
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +32,7 @@ from f5_tts_server.inference_types import (
     VoiceClip,
 )
 from f5_tts_server.tts_engine import EngineState, RequestTicket, TTSEngine
+from tests.clips import file, speech
 from tests.toy_programs import RATE, Plan, ToyPrograms, expected
 
 LONG = "It was a bright cold day in April and the clocks were striking thirteen as the wind blew dust around. " * 4
@@ -44,10 +43,7 @@ pytestmark = pytest.mark.anyio
 
 
 def clip(seconds: float = 1.0) -> VoiceClip:
-    file = io.BytesIO()
-    samples = np.sin(np.arange(int(seconds * RATE)) * 0.05).astype(np.float32) * 0.3
-    soundfile.write(file, samples, RATE, format="WAV")
-    return VoiceClip(file.getvalue(), "some words")
+    return VoiceClip(file(speech(seconds)), "some words")
 
 
 CLIP = clip()

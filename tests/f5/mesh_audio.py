@@ -22,15 +22,15 @@ from f5_tts_server.f5.loading import load_model
 from f5_tts_server.f5.placement import make_mesh
 from f5_tts_server.f5.programs import Programs
 from tests import tiny_model
-from tests.f5.conftest import clip
-from tests.f5.test_programs import TEXTS, Row
+from tests.clips import file, noise
+from tests.f5.rows import TEXTS, Row
 
 NFE, SLOTS, BUCKET = 5, 8, 448
 
 
 def speak(programs: Programs) -> list[np.ndarray]:
     """The mels of all texts, made together."""
-    reference = programs.prepare_reference(clip(1.3), "What the clip says.")
+    reference = programs.prepare_reference(file(noise(1.3)), "What the clip says.")
     schedule, state = programs.schedule(NFE, True), programs.new_state(BUCKET)
     plans = [programs.plan(text, reference, speed=1.0, seconds=None) for text in TEXTS]
     for slot, plan in enumerate(plans):

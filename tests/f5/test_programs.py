@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,10 @@ from f5_tts_server.f5.config import Sampling
 from f5_tts_server.f5.frontend import Reference
 from f5_tts_server.f5.model import SpeechModel
 from f5_tts_server.f5.placement import make_mesh
-from f5_tts_server.f5.programs import Programs, Schedule
+from f5_tts_server.f5.programs import Programs
 from f5_tts_server.f5.vocos import VocosConfig
-from tests.f5.conftest import clip
-
-TEXTS = ("One.", "Two words here.", "A somewhat longer text that fills more frames.", "And another of them, yes.")
-
-
-@dataclass(frozen=True)
-class Row:
-    slot: int
-    schedule: Schedule
-    index: int
-    cfg_strength: float
+from tests.clips import file, noise
+from tests.f5.rows import TEXTS, Row
 
 
 def build(model: SpeechModel, **options: Any) -> Programs:
@@ -192,7 +183,7 @@ def test_nothing_compiles_after_warm_up(programs: Programs, reference: Reference
     before = programs.compile_count
     mel, plan = alone(programs, "Something new, and of another length.", reference, nfe=11, cfg=1.7, seed=2**32 - 1)
     programs.vocode(mel, 0, plan.frames - plan.ref_frames)
-    programs.prepare_reference(clip(2.1, seed=4), "Another clip.")
+    programs.prepare_reference(file(noise(2.1, seed=4)), "Another clip.")
     assert before > 0 and programs.compile_count == before
 
 

@@ -15,6 +15,7 @@ from flax import nnx
 
 from f5_tts_server.f5.vocos import Vocos, VocosConfig
 from f5_tts_server.f5.weights import load_vocos
+from tests.f5.vocoder_window import block_window
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "vocos.npz"
 CONFIGS = {
@@ -45,15 +46,6 @@ def load(name: str, folder: Path) -> tuple[Vocos, np.ndarray, np.ndarray]:
 @pytest.fixture(params=CONFIGS)
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Vocos, np.ndarray, np.ndarray]:
     return load(request.param, tmp_path)
-
-
-def block_window(mel: np.ndarray, start: int, block: int, model: Vocos) -> tuple[np.ndarray, int]:
-    """The window for frames start … start + block, with loud rubbish where there is no clip, and its first frame."""
-    first = start - model.context_left
-    index = np.arange(first, start + block + model.context_right)
-    outside = (index < 0) | (index >= mel.shape[1])
-    window = mel[:, np.clip(index, 0, mel.shape[1] - 1)]
-    return np.where(outside[None, :, None], np.float32(9), window), first
 
 
 def test_whole_clips_equal_the_official_model(case: tuple[Vocos, np.ndarray, np.ndarray]) -> None:

@@ -2,8 +2,6 @@
 
 import gc
 import io
-import shutil
-import subprocess
 import wave
 
 import numpy as np
@@ -13,11 +11,9 @@ from numpy.typing import NDArray
 
 from f5_tts_server.formats import FORMATS, open_encoder
 from f5_tts_server.formats.wav import HEADER_BYTES, with_known_length
+from tests.clips import RATE
+from tests.ffmpeg import DELAY, MOST_PADDING, decode
 
-RATE = 24_000
-# samples of silence the decoder puts before the clip, and the most it may put after it
-DELAY = {"wav": 0, "pcm": 0, "flac": 0, "opus": 0, "mp3": 1105, "aac": 1024}
-MOST_PADDING = {"wav": 0, "pcm": 0, "flac": 0, "opus": 0, "mp3": 1152, "aac": 2048}
 # LAME scales by 0.95, hence its figure: the largest normalised spectral difference from the original that a codec may make
 SPECTRAL_ERROR = {"wav": 1e-3, "pcm": 1e-3, "flac": 1e-3, "opus": 0.15, "mp3": 0.07, "aac": 0.05}
 
@@ -40,17 +36,6 @@ def pieces(samples: NDArray[np.float32], seed: int, longest: int = 6000) -> list
 def encode(name: str, parts: list[NDArray[np.float32]]) -> list[bytes]:
     encoder = open_encoder(name, RATE)
     return [encoder.header(), *(encoder.encode(part) for part in parts), encoder.finish()]
-
-
-def decode(name: str, data: bytes) -> NDArray[np.float32]:
-    """Decode with FFmpeg from a pipe, as a player of a stream does."""
-    ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
-        pytest.skip("ffmpeg is not installed")
-    given = ["-f", "s16le", "-ar", str(RATE), "-ac", "1"] if name == "pcm" else []
-    command = [ffmpeg, "-v", "error", *given, "-i", "pipe:0", "-f", "f32le", "-ac", "1", "-ar", str(RATE), "pipe:1"]
-    done = subprocess.run(command, input=data, capture_output=True, check=True)
-    return np.frombuffer(done.stdout, np.float32)
 
 
 def spectrum(samples: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from f5_tts_server.voices.report import STORED_RATE, UnusableClip, prepare, report
-from tests.voices.clips import RATE, TEXT, file, silence, speech
+from tests.clips import RATE, TEXT, file, silence, speech
 
 
 def test_a_good_clip_is_measured_and_gets_no_remarks() -> None:

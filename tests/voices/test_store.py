@@ -16,7 +16,7 @@ from f5_tts_server.voices.store import (
     VoiceExists,
     VoiceStore,
 )
-from tests.voices.clips import TEXT, file, speech
+from tests.clips import TEXT, file, speech
 
 CLIP = VoiceClip(file(speech(1)), TEXT)
 
