@@ -1,4 +1,4 @@
-"""TTSEngine: four named threads, the bounded channels between them, and the state of the whole.
+"""TTSEngine: four stages, each repeated by a named thread, the bounded channels between them, the state of the whole.
 
 The life of a request:
 
@@ -43,7 +43,7 @@ from f5_tts_server.engine.stages.inference import Inference
 from f5_tts_server.engine.stages.postprocess import Postprocess
 from f5_tts_server.engine.stages.preprocess import Preprocess
 from f5_tts_server.engine.stages.request_queue import RequestQueue
-from f5_tts_server.engine.stages.thread import StageThread
+from f5_tts_server.engine.stages.thread import Stage, StageThread
 from f5_tts_server.inference_types import (
     Done,
     Event,
@@ -79,15 +79,21 @@ class TTSEngine:
     Args:
         load: makes the model's programs; called on the inference thread, which owns the device.
         options: sizes and times.
+        clock: seconds, monotonic.
+
+    ``stages`` are what the threads repeat, by name; complete when `load` has returned.
     """
 
     # The two parts that decide whose turn it is. A benchmark's engine sets others, to compare with.
     queue_type: ClassVar[type[RequestQueue]] = RequestQueue
     scheduler_type: ClassVar[type[Scheduler]] = Scheduler
 
-    def __init__(self, load: Callable[[], Programs], options: EngineOptions) -> None:
-        self._load = load
+    def __init__(
+        self, load: Callable[[], Programs], options: EngineOptions, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._make_programs = load
         self.options = options
+        self._clock = clock
         self.metrics = Metrics()
         self.state = EngineState.LOADING
         self.failure: str | None = None  # why the engine is broken
@@ -101,16 +107,18 @@ class TTSEngine:
         self._ledger = Ledger()
         self._references: ByteLRU[PreparedReference] = ByteLRU(options.reference_cache_bytes)
         active = options.max_concurrent_requests
+        queue, preprocess, inference, postprocess = self._wakes = tuple(threading.Event() for _ in range(4))
         # Later segments in flight are bounded when the slots are known; until then by the channels' room.
-        self._jobs: Channel[Assignment] = Channel(active + options.queue_limit)
-        self._segments: Channel[Segment] = Channel(2 * active)
-        self._results: Channel[Taken | End] = Channel(4 * active)
-        self._requests = self.queue_type(options, self._jobs)
+        self._jobs: Channel[Assignment] = Channel(active + options.queue_limit, reader=preprocess, writers=(queue,))
+        self._segments: Channel[Segment] = Channel(2 * active, reader=inference, writers=(preprocess,))
+        self._results: Channel[Taken | End] = Channel(4 * active, reader=postprocess, writers=(inference, preprocess))
+        self._requests = self.queue_type(options, clock=clock, wake=queue, outbox=self._jobs)
+        self.stages: dict[str, Stage] = {"request-queue": self._requests}
         self._threads = [
-            StageThread("request-queue", self._requests.run, self._stage_died),
-            StageThread("preprocess", self._run_preprocess, self._stage_died),
-            StageThread("inference", self._run_inference, self._stage_died),
-            StageThread("postprocess", self._run_postprocess, self._stage_died),
+            StageThread("request-queue", lambda: self._requests, self.stage_died),
+            StageThread("preprocess", lambda: self._when_loaded("preprocess"), self.stage_died),
+            StageThread("inference", self._load_first, self.stage_died),
+            StageThread("postprocess", lambda: self._when_loaded("postprocess"), self.stage_died),
         ]
         self.metrics.observe(self._collect)
 
@@ -138,8 +146,8 @@ class TTSEngine:
         """Take nothing in any more, let what is open finish for ``grace_s`` seconds, then fail the rest."""
         if self.state in (EngineState.READY, EngineState.LOADING):
             self._enter(EngineState.DRAINING)
-        self._drained_by = until = time.monotonic() + grace_s
-        while self._requests.jobs() and time.monotonic() < until:  # noqa: ASYNC110 - changed by threads
+        self._drained_by = until = self._clock() + grace_s
+        while self._requests.jobs() and self._clock() < until:  # noqa: ASYNC110 - changed by threads
             await asyncio.sleep(_DRAIN_POLL_S)
         if left := len(self._requests.jobs()):
             log.warning("%d requests were not finished within the grace period of %g s", left, grace_s)
@@ -178,11 +186,12 @@ class TTSEngine:
         job = Job(
             request,
             arrival=number,
-            now=time.monotonic(),
+            now=self._clock(),
             events=EventBuffer(
                 asyncio.get_running_loop(),
                 programs.sample_rate,
-                on_read=self._requests.poke,
+                clock=self._clock,
+                on_read=self._requests.wake.set,
                 on_end=lambda event: self._ended(number, request.request_id, event),
             ),
         )
@@ -235,7 +244,7 @@ class TTSEngine:
         if self.state is EngineState.LOADING:
             return Refused(503, "loading", "the model is being loaded", retry_after=5)
         # Whatever comes after this engine can be there when its last request has ended.
-        left = max(self._drained_by - time.monotonic(), 0.0)
+        left = max(self._drained_by - self._clock(), 0.0)
         seconds = whole_seconds(min(self._ledger.seconds_for_all(), left))
         return Refused(503, self.state.value, "the server is shutting down", retry_after=seconds)
 
@@ -256,15 +265,16 @@ class TTSEngine:
             )
         else:
             log.info("failed: %s (%s)", event.error.message, event.error.code, extra={"request_id": request_id})
-        self._requests.poke()
+        self._requests.wake.set()
 
     # threads
 
-    def _run_inference(self) -> None:
-        started = time.monotonic()
+    def load(self) -> None:
+        """Load the model, make the stages and become ready, or broken; called on the inference thread."""
+        started = self._clock()
         with _collector_paused():
             try:
-                programs = self._load()
+                programs = self._make_programs()
             except (OSError, ValueError) as error:
                 # Something that the operator can cure, said in a sentence; anything else is a death with its traceback.
                 self._break(f"the model could not be loaded: {error}")
@@ -277,12 +287,35 @@ class TTSEngine:
             frame_budget=self.options.frame_budget or programs.frame_budget,
             max_wait_turns=self.options.max_wait_turns,
         )
-        stage = Inference(
+        _, preprocess, inference, postprocess = self._wakes
+        self.stages["preprocess"] = Preprocess(
+            programs,
+            self.options,
+            wake=preprocess,
+            requests=self._requests,
+            inbox=self._jobs,
+            segments=self._segments,
+            ends=self._results,
+            references=self._references,
+            ledger=self._ledger,
+        )
+        self.stages["inference"] = Inference(
             programs,
             self._scheduler,
+            clock=self._clock,
+            wake=inference,
             inbox=self._segments,
             outbox=self._results,
             ledger=self._ledger,
+            metrics=self.metrics,
+        )
+        self.stages["postprocess"] = Postprocess(
+            programs,
+            self.options,
+            clock=self._clock,
+            wake=postprocess,
+            requests=self._requests,
+            inbox=self._results,
             metrics=self.metrics,
         )
         # Enough that slots never wait for a prefill, few enough that a newcomer's turn comes soon.
@@ -291,33 +324,18 @@ class TTSEngine:
         self._programs = programs
         self._loaded.set()
         self._enter(EngineState.READY)
-        log.info("ready after %.1f s, %d programs compiled", time.monotonic() - started, self._compiled_at_ready)
-        stage.run()
+        log.info("ready after %.1f s, %d programs compiled", self._clock() - started, self._compiled_at_ready)
 
-    def _run_preprocess(self) -> None:
-        if (programs := self._wait_for_programs()) is not None:
-            Preprocess(
-                programs,
-                self.options,
-                requests=self._requests,
-                inbox=self._jobs,
-                segments=self._segments,
-                ends=self._results,
-                references=self._references,
-                ledger=self._ledger,
-            ).run()
+    def _load_first(self) -> Stage | None:
+        self.load()
+        return self.stages.get("inference")
 
-    def _run_postprocess(self) -> None:
-        if (programs := self._wait_for_programs()) is not None:
-            Postprocess(
-                programs, self.options, requests=self._requests, inbox=self._results, metrics=self.metrics
-            ).run()
-
-    def _wait_for_programs(self) -> Programs | None:
+    def _when_loaded(self, name: str) -> Stage | None:
         self._loaded.wait()
-        return self._programs
+        return self.stages.get(name)
 
-    def _stage_died(self, name: str, error: BaseException) -> None:
+    def stage_died(self, name: str, error: BaseException) -> None:
+        """Whoever repeats a stage's turns has met an error that the stage did not handle: nothing can be served now."""
         self._break(f"the {name} stage died: {type(error).__name__}: {error}")
 
     def _break(self, failure: str) -> None:

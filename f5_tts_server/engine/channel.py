@@ -1,4 +1,4 @@
-"""A bounded queue between two stages, with two classes of items and an end."""
+"""A bounded queue between two stages, with an end. It never waits: stages look, and are woken when it is worth a look."""
 
 from __future__ import annotations
 
@@ -8,64 +8,61 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-# After this many urgent items in a row one of the others goes first, so that they cannot starve.
-URGENT_IN_A_ROW = 8
-
 
 class Closed(Exception):
-    """The channel has been closed: there is nothing to wait for any more."""
+    """The channel has been closed: there is nothing to do any more."""
 
 
 class Channel(Generic[Item]):
-    """First in, first out within a class; urgent items first. Safe for any number of threads."""
+    """First in, first out. Safe for any number of threads.
 
-    def __init__(self, capacity: int) -> None:
+    Args:
+        capacity: items beyond which the channel is full. A writer looks before it begins what it will put; another may
+            do so at the same time, so there may be a few more.
+        reader: set when something has come, or the end.
+        writers: set when there is room again, or the end.
+    """
+
+    def __init__(self, capacity: int, *, reader: threading.Event, writers: tuple[threading.Event, ...]) -> None:
         self.capacity = capacity
-        self._urgent: deque[Item] = deque()
-        self._others: deque[Item] = deque()
-        self._row = 0
+        self._reader = reader
+        self._writers = writers
+        self._items: deque[Item] = deque()
         self._closed = False
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._urgent) + len(self._others)
+        return len(self._items)
 
-    def put(self, item: Item, *, urgent: bool = False) -> None:
-        """Wait for room, then add. Raises `Closed`."""
-        with self._changed:
-            while len(self) >= self.capacity and not self._closed:
-                self._changed.wait()
+    @property
+    def full(self) -> bool:
+        return len(self._items) >= self.capacity
+
+    def put(self, item: Item) -> None:
+        """Raises `Closed`."""
+        with self._lock:
             if self._closed:
                 raise Closed
-            (self._urgent if urgent else self._others).append(item)
-            self._changed.notify_all()
-
-    def get(self) -> Item:
-        """Wait for an item. Raises `Closed`."""
-        with self._changed:
-            while not len(self) and not self._closed:
-                self._changed.wait()
-            if self._closed:
-                raise Closed
-            return self._pop()
+            self._items.append(item)
+        self._reader.set()
 
     def drain(self) -> list[Item]:
-        """All that is here now, without waiting. Raises `Closed`."""
-        with self._changed:
+        """All that is here now. Raises `Closed`."""
+        with self._lock:
             if self._closed:
                 raise Closed
-            return [self._pop() for _ in range(len(self))]
+            items = list(self._items)
+            self._items.clear()
+        if items:
+            for writer in self._writers:
+                writer.set()
+        return items
 
     def close(self) -> None:
-        """Drop what is here and wake everyone who waits."""
-        with self._changed:
+        """Drop what is here; whoever uses the channel from now on is told."""
+        with self._lock:
             self._closed = True
-            self._urgent.clear()
-            self._others.clear()
-            self._changed.notify_all()
-
-    def _pop(self) -> Item:
-        urgent = bool(self._urgent) and (not self._others or self._row < URGENT_IN_A_ROW)
-        self._row = self._row + 1 if urgent else 0
-        self._changed.notify_all()
-        return (self._urgent if urgent else self._others).popleft()
+            self._items.clear()
+        self._reader.set()
+        for writer in self._writers:
+            writer.set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
@@ -20,6 +19,7 @@ class EventBuffer:
     Args:
         loop: the reader's event loop.
         sample_rate: of the chunks, in hertz.
+        clock: seconds, monotonic.
         on_read: called from the loop after every event read; must not block.
         on_end: called once, on the thread that ended the buffer; must not block.
     """
@@ -29,11 +29,13 @@ class EventBuffer:
         loop: asyncio.AbstractEventLoop,
         sample_rate: int,
         *,
+        clock: Callable[[], float],
         on_read: Callable[[], None],
         on_end: Callable[[Done | Failed], None],
     ) -> None:
         self._loop = loop
         self._sample_rate = sample_rate
+        self._clock = clock
         self._on_read = on_read
         self._on_end = on_end
         self._lock = threading.Lock()
@@ -59,7 +61,7 @@ class EventBuffer:
             self._events.append(chunk)
             self._unread_samples += chunk.samples
             if self._unread_since is None:
-                self._unread_since = time.monotonic()
+                self._unread_since = self._clock()
         self._notify()
 
     def end(self, event: Done | Failed, *, discard: bool = False) -> bool:
@@ -119,7 +121,7 @@ class EventBuffer:
             event = self._events.popleft()
             if isinstance(event, AudioChunk):
                 self._unread_samples -= event.samples
-            self._unread_since = time.monotonic() if self._events else None
+            self._unread_since = self._clock() if self._events else None
             return event
 
     async def _changed(self) -> None:

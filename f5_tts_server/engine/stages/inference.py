@@ -12,7 +12,8 @@ at fault fails alone and the others do not notice. When nothing succeeds any mor
 from __future__ import annotations
 
 import logging
-import time
+import math
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class Inference:
         programs: Programs,
         scheduler: Scheduler,
         *,
+        clock: Callable[[], float],
+        wake: threading.Event,
         inbox: Channel[Segment],
         outbox: Channel[Taken | End],
         ledger: Ledger,
@@ -55,6 +58,8 @@ class Inference:
     ) -> None:
         self._programs = programs
         self._scheduler = scheduler
+        self._clock = clock
+        self.wake = wake
         self._inbox = inbox
         self._outbox = outbox
         self._ledger = ledger
@@ -62,28 +67,29 @@ class Inference:
         self._states = {bucket: programs.new_state(bucket) for bucket in programs.buckets}
         self._segments: dict[Key, Segment] = {}
         self._turns: deque[_Turn] = deque()
+        self._finished: deque[Taken] = deque()  # what the outbox had no room for
         self._failures = 0
-        self._last_done = time.monotonic()
+        self._last_done = self._clock()
 
-    def run(self) -> None:
-        while True:
-            self._take_in()
-            self._let_go()
-            for placement in self._scheduler.place():
-                self._insert(placement)
-            self._dispatch(self._scheduler.pick())
-            for placement in self._scheduler.finished():
-                self._hand_on(placement)
-            while len(self._turns) > (self._programs.run_ahead if self._segments else 0):
-                self._wait(self._turns.popleft())
-
-    def _take_in(self) -> None:
-        arrived = self._inbox.drain()
-        if not arrived and not self._segments:
-            arrived = [self._inbox.get()]
-        for segment in arrived:
+    def turn(self) -> float:
+        self._hand_on()
+        if self._finished:
+            return math.inf  # nothing is advanced that could not leave
+        for segment in self._inbox.drain():
             self._segments[segment.key] = segment
             self._schedule(segment, alone=False)
+        self._let_go()
+        if not self._segments and not self._turns:
+            return math.inf
+        for placement in self._scheduler.place():
+            self._insert(placement)
+        self._dispatch(self._scheduler.pick())
+        for placement in self._scheduler.finished():
+            self._take(placement)
+        self._hand_on()
+        while len(self._turns) > (self._programs.run_ahead if self._segments else 0):
+            self._wait(self._turns.popleft())
+        return 0.0
 
     def _schedule(self, segment: Segment, *, alone: bool) -> None:
         self._scheduler.add(
@@ -112,7 +118,7 @@ class Inference:
             self._failed(placement.bucket, [placement.key], error)
 
     def _dispatch(self, batches: list[Batch]) -> None:
-        turn = _Turn({}, {}, 0, time.monotonic())
+        turn = _Turn({}, {}, 0, self._clock())
         for batch in batches:
             rows = [
                 StepRow(row.slot, segment.schedule, row.index, segment.job.request.cfg_strength)
@@ -147,14 +153,14 @@ class Inference:
                 self._failed(bucket, keys, error)
             else:
                 self._failures = 0
-        now = time.monotonic()
+        now = self._clock()
         seconds = now - max(turn.started, self._last_done)
         self._last_done = now
         self._ledger.advance(turn.frames, seconds)
         self._metrics.turn_seconds.observe(seconds)
         self._metrics.rows.inc(turn.rows)
 
-    def _hand_on(self, placement: Placement) -> None:
+    def _take(self, placement: Placement) -> None:
         segment = self._segments.pop(placement.key)
         try:
             mel = self._programs.take(self._states[placement.bucket], placement.slot, segment.plan)
@@ -162,7 +168,11 @@ class Inference:
             log.exception("taking a finished segment failed", extra={"request_id": segment.job.id})
             segment.job.events.end(Failed(internal_error(segment.job, "inference")))
             return
-        self._outbox.put(Taken(segment, mel), urgent=segment.urgent)
+        self._finished.append(Taken(segment, mel))
+
+    def _hand_on(self) -> None:
+        while self._finished and not self._outbox.full:
+            self._outbox.put(self._finished.popleft())
 
     def _failed(self, bucket: int, suspects: list[Key], error: Exception) -> None:
         """Begin the bucket anew: fail the suspect if there is one, else run the suspects alone."""

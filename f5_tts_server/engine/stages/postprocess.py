@@ -7,7 +7,9 @@ for the request that needs it most: first one whose listener has heard nothing, 
 from __future__ import annotations
 
 import logging
-import time
+import math
+import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -26,8 +28,9 @@ log = logging.getLogger("f5.engine")
 class _Clip:
     """A request's audio on its way out: joined, cut into pieces, encoded."""
 
-    def __init__(self, job: Job, sample_rate: int, chunk_samples: int) -> None:
+    def __init__(self, job: Job, sample_rate: int, chunk_samples: int, clock: Callable[[], float]) -> None:
         self.job = job
+        self._clock = clock
         self.waiting: dict[int, Taken] = {}  # by segment index
         self.end: End | None = None
         self.index = 0  # of the segment that comes next
@@ -98,44 +101,46 @@ class _Clip:
         self._unsent, self._unsent_samples = b"", 0
         self.chunks += 1
         if self.first_audio is None:
-            self.first_audio = time.monotonic()
+            self.first_audio = self._clock()
         self.job.events.put(chunk)
         self.sent += len(chunk.data)
 
 
 class Postprocess:
-    """The loop over clips."""
+    """Makes one block of one clip at a time."""
 
     def __init__(
         self,
         programs: Programs,
         options: EngineOptions,
         *,
+        clock: Callable[[], float],
+        wake: threading.Event,
         requests: RequestQueue,
         inbox: Channel[Taken | End],
         metrics: Metrics,
     ) -> None:
         self._programs = programs
+        self._clock = clock
+        self.wake = wake
         self._requests = requests
         self._inbox = inbox
         self._metrics = metrics
         self._chunk_samples = max(1, round(options.chunk_s * programs.sample_rate))
         self._clips: dict[int, _Clip] = {}
 
-    def run(self) -> None:
-        while True:
-            self._take_in()
-            ready = [clip for clip in self._clips.values() if clip.ready]
-            if ready:
-                self._advance(min(ready, key=_Clip.needed_at))
+    def turn(self) -> float:
+        self._take_in()
+        ready = [clip for clip in self._clips.values() if clip.ready]
+        if not ready:
+            return math.inf
+        self._advance(min(ready, key=_Clip.needed_at))
+        return 0.0
 
     def _take_in(self) -> None:
         for number in [clip.job.arrival for clip in self._clips.values() if not clip.job.alive]:
             del self._clips[number]
-        arrived = self._inbox.drain()
-        if not arrived and not any(clip.ready for clip in self._clips.values()):
-            arrived = [self._inbox.get()]
-        for item in arrived:
+        for item in self._inbox.drain():
             job = item.job if isinstance(item, End) else item.segment.job
             if not job.alive:
                 continue
@@ -150,7 +155,7 @@ class Postprocess:
     def _begin(self, job: Job) -> _Clip | None:
         """A clip for a job's first segment; None, and the job has failed, where its encoder cannot be made."""
         try:
-            clip = _Clip(job, self._programs.sample_rate, self._chunk_samples)
+            clip = _Clip(job, self._programs.sample_rate, self._chunk_samples, self._clock)
         except Exception:
             log.exception("opening the encoder failed", extra={"request_id": job.id})
             job.events.end(Failed(internal_error(job, "postprocess")))
@@ -205,13 +210,13 @@ class Postprocess:
         self._count(clip, heard, sent)
         del self._clips[clip.job.arrival]
         job = clip.job
-        first = clip.first_audio or time.monotonic()
+        first = self._clock() if clip.first_audio is None else clip.first_audio
         duration = clip.samples / self._programs.sample_rate
         job.events.end(
             Done(
                 Metadata(
                     request_id=job.id,
-                    generation_time=time.monotonic() - job.submitted,
+                    generation_time=self._clock() - job.submitted,
                     time_to_first_audio=first - job.submitted,
                     duration=duration,
                     total_chunks=clip.chunks,

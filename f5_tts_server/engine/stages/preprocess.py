@@ -2,14 +2,18 @@
 
 The only thread that prepares references, so requests with the same reference prepare it once: the second finds it in
 the cache. A request's whole input is looked at before its first segment goes on, so that bad input is known before
-anything is answered.
+anything is answered. Preparing goes piece by piece, so that a long text holds up neither others nor its own end.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
+import math
+import threading
 from collections import deque
+from collections.abc import Generator
+from dataclasses import dataclass
 
 from f5_tts_server.engine.cache import ByteLRU, content_key
 from f5_tts_server.engine.channel import Channel
@@ -32,19 +36,36 @@ from f5_tts_server.inference_types import (
 
 log = logging.getLogger("f5.engine")
 
+# Pieces after which a preparation lets those that have had fewer go first: a usual request needs less than a dozen.
+_PIECES = 16
 
-class _Ended(Exception):
-    """A job has ended meanwhile: nobody waits for what is being prepared."""
+_Outcome = tuple[Prepared, float]  # and the seconds of audio that were planned
+_Steps = Generator[None, None, _Outcome]
+
+
+@dataclass(slots=True)
+class _Preparation:
+    """An assignment under way: its generator is advanced by one piece at a time."""
+
+    assignment: Assignment
+    steps: _Steps
+    order: int
+    pieces: int = 0
+
+    def rank(self) -> tuple[int, bool, int]:
+        """Sorts: urgent ones first, in order; whoever has taken long goes behind those who have taken less."""
+        return self.pieces // _PIECES, not self.assignment.urgent, self.order
 
 
 class Preprocess:
-    """Prepares one segment of one job at a time."""
+    """Prepares the segments of all assignments, the most urgent one's next piece each turn."""
 
     def __init__(
         self,
         programs: Programs,
         options: EngineOptions,
         *,
+        wake: threading.Event,
         requests: RequestQueue,
         inbox: Channel[Assignment],
         segments: Channel[Segment],
@@ -54,6 +75,7 @@ class Preprocess:
     ) -> None:
         self._programs = programs
         self._options = options
+        self.wake = wake
         self._requests = requests
         self._inbox = inbox
         self._segments = segments
@@ -61,28 +83,40 @@ class Preprocess:
         self._references = references
         self._ledger = ledger
         self._keys = itertools.count()
+        self._order = itertools.count()
+        self._under_way: list[_Preparation] = []
 
-    def run(self) -> None:
-        while True:
-            assignment = self._inbox.get()
-            job = assignment.job
-            what, seconds = Prepared.NOTHING, 0.0
-            try:
-                if job.alive:
-                    what, seconds = self._prepare(assignment)
-            except _Ended:
-                pass
-            except RequestError as error:
-                job.events.end(Failed(error))
-            except Exception:
-                log.exception("preprocessing failed", extra={"request_id": job.id})
-                job.events.end(Failed(internal_error(job, "preprocess")))
-            self._requests.prepared(assignment, what, seconds)
+    def turn(self) -> float:
+        for assignment in self._inbox.drain():
+            steps = self._prepare(assignment)
+            self._under_way.append(_Preparation(assignment, steps, next(self._order)))
+        if not self._under_way or self._segments.full or self._ends.full:
+            return math.inf
+        self._advance(min(self._under_way, key=_Preparation.rank))
+        return 0.0
 
-    def _prepare(self, assignment: Assignment) -> tuple[Prepared, float]:
+    def _advance(self, preparation: _Preparation) -> None:
+        job = preparation.assignment.job
+        what, seconds = Prepared.NOTHING, 0.0
+        try:
+            if job.alive:
+                next(preparation.steps)
+                preparation.pieces += 1
+                return
+        except StopIteration as end:
+            what, seconds = end.value
+        except RequestError as error:
+            job.events.end(Failed(error))
+        except Exception:
+            log.exception("preprocessing failed", extra={"request_id": job.id})
+            job.events.end(Failed(internal_error(job, "preprocess")))
+        self._under_way.remove(preparation)
+        self._requests.prepared(preparation.assignment, what, seconds)
+
+    def _prepare(self, assignment: Assignment) -> _Steps:
         job = assignment.job
         script = job.script
-        self._read_parts(job)
+        yield from self._read_parts(job)
         while script.utterances and isinstance(pause := script.utterances[0], float):
             script.silence += pause
             script.utterances.popleft()
@@ -96,7 +130,7 @@ class Preprocess:
         assert isinstance(utterance, Utterance)  # pauses were taken off above
         segment = self._prefill(job, utterance, urgent=assignment.urgent)
         job.events.accept()
-        self._segments.put(segment, urgent=segment.urgent)
+        self._segments.put(segment)
         if not utterance.texts:
             script.utterances.popleft()
         seconds = segment.gen_frames / FRAMES_PER_SECOND
@@ -114,24 +148,25 @@ class Preprocess:
     def _end(self, job: Job) -> None:
         self._ends.put(End(job, job.script.segments, job.script.silence))
 
-    def _read_parts(self, job: Job) -> None:
+    def _read_parts(self, job: Job) -> Generator[None, None, None]:
         """Take in the parts that have come: references prepared, texts cut, fixed lengths checked against the model."""
         script = job.script
         while (part := job.next_part()) is not None:
-            self._check_alive(job)
             if isinstance(part, Pause):
                 script.utterances.append(part.seconds)
             else:
-                script.utterances.append(self._utterance(job, part, script.parts, first=script.parts == 0))
+                utterance = yield from self._utterance(part, script.parts, first=script.parts == 0)
+                script.utterances.append(utterance)
                 script.parts += 1
+            yield
 
-    def _utterance(self, job: Job, part: Speech, number: int, *, first: bool) -> Utterance:
+    def _utterance(self, part: Speech, number: int, *, first: bool) -> Generator[None, None, Utterance]:
         reference = self._reference(part.clip)
         first_seconds = self._options.first_segment_s if first else None
         texts: deque[str] = deque()
         for text in self._programs.split(part.text, reference, speed=part.speed, first_seconds=first_seconds):
-            self._check_alive(job)
             texts.append(text)
+            yield
         if not texts:
             raise RequestError(422, "invalid_request", "text has nothing that this voice can speak", "text")
         utterance = Utterance(number, reference, part.speed, None, texts, deque([None] * len(texts)))
@@ -145,14 +180,9 @@ class Preprocess:
                 (part.seconds + overlaps) * weight / sum(weights) + 2 * hop / rate for weight in weights
             )
             for text, seconds in zip(texts, utterance.seconds, strict=True):
-                self._check_alive(job)
                 self._plan(text, utterance, seconds)
+                yield
         return utterance
-
-    def _check_alive(self, job: Job) -> None:
-        """Between pieces of a long text, so that a job that has ended holds up the others no longer than one of them."""
-        if not job.alive:
-            raise _Ended
 
     def _reference(self, clip: VoiceClip) -> PreparedReference:
         def prepare() -> PreparedReference:

@@ -8,12 +8,13 @@ running out of audio first. Deadlines, readers that stopped reading and a bound 
 
 from __future__ import annotations
 
+import math
 import threading
-import time
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 
-from f5_tts_server.engine.channel import Channel
+from f5_tts_server.engine.channel import Channel, Closed
 from f5_tts_server.engine.job import Assignment, Job, Segment
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.inference_types import Failed, RequestError
@@ -32,82 +33,80 @@ class Prepared(Enum):
 
 
 class RequestQueue:
-    """Order of work among requests. Methods may be called from any thread and do not block.
+    """Order of work among requests. Methods but `turn` may be called from any thread.
 
     Args:
+        clock: seconds, monotonic.
+        wake: set when there may be something to do.
         outbox: jobs whose next segment is to be prepared; room for every request that is taken in.
 
     ``segments_ahead``, later segments in flight over all requests, is set when the model's slots are known.
     """
 
-    def __init__(self, options: EngineOptions, outbox: Channel[Assignment]) -> None:
+    def __init__(
+        self, options: EngineOptions, *, clock: Callable[[], float], wake: threading.Event, outbox: Channel[Assignment]
+    ) -> None:
         self._options = options
+        self._clock = clock
+        self.wake = wake
         self._outbox = outbox
         self.segments_ahead = 1
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._waiting: deque[Job] = deque()
         self._active: dict[int, Job] = {}
         self._stopping = False
-        self._dirty = False
-        self._looked = time.monotonic()
+        self._looked = clock()
 
-    def run(self) -> None:
-        while True:
-            with self._changed:
-                if not self._dirty and not self._stopping:
-                    self._changed.wait(_TICK_S if self._active or self._waiting else None)
-                if self._stopping:
-                    return
-                self._dirty = False
-                overdue = self._overdue(time.monotonic())
-            for job, error in overdue:
-                job.events.end(Failed(error), discard=error.code == "reader_stalled")
-            with self._changed:
-                for job in [j for j in self._all() if not j.alive]:
-                    self._forget(job)
-                assignments = [Assignment(job, job.urgent) for job in self._activate() + self._later()]
-            for assignment in assignments:
-                # Never blocks: a job is in this channel at most once.
-                self._outbox.put(assignment, urgent=assignment.urgent)
+    def turn(self) -> float:
+        with self._lock:
+            if self._stopping:
+                raise Closed
+            overdue = self._overdue(self._clock())
+        for job, error in overdue:
+            job.events.end(Failed(error), discard=error.code == "reader_stalled")
+        with self._lock:
+            for job in [j for j in self._all() if not j.alive]:
+                self._forget(job)
+            assignments = [Assignment(job, job.urgent) for job in self._activate() + self._later()]
+            quiet = not self._active and not self._waiting
+        for assignment in assignments:
+            # There is room: a job is in this channel at most once.
+            self._outbox.put(assignment)
+        return math.inf if quiet else _TICK_S
 
     def stop(self) -> None:
-        with self._changed:
+        with self._lock:
             self._stopping = True
-            self._changed.notify()
+        self.wake.set()
 
     # seen from outside
 
     def counts(self) -> tuple[int, int]:
         """Active and waiting requests, without those that have ended and are not forgotten yet."""
-        with self._changed:
+        with self._lock:
             return sum(job.alive for job in self._active.values()), sum(job.alive for job in self._waiting)
 
     def jobs(self) -> list[Job]:
         """Requests that have not ended."""
-        with self._changed:
+        with self._lock:
             return [job for job in self._all() if job.alive]
 
     def add(self, job: Job) -> None:
-        with self._changed:
+        with self._lock:
             self._waiting.append(job)
-            self._poke()
-
-    def poke(self) -> None:
-        """Something that decisions here rest on has changed."""
-        with self._changed:
-            self._poke()
+        self.wake.set()
 
     def appended(self, job: Job) -> None:
         """A part has come, or the end of an open request."""
-        with self._changed:
+        with self._lock:
             job.idle = False
-            job.deadline = time.monotonic() + job.request.timeout_s
-            self._poke()
+            job.deadline = self._clock() + job.request.timeout_s
+        self.wake.set()
 
     def prepared(self, assignment: Assignment, what: Prepared, seconds: float = 0.0) -> None:
         """The preprocess stage is done with a job it was handed; ``seconds`` of audio were planned."""
         job = assignment.job
-        with self._changed:
+        with self._lock:
             job.preparing = False
             if what in (Prepared.SEGMENT, Prepared.LAST):
                 job.in_flight += 1
@@ -117,27 +116,23 @@ class RequestQueue:
             job.exhausted = job.exhausted or what in (Prepared.LAST, Prepared.NOTHING)
             # Text that came in the meantime must not be slept on.
             job.idle = what is Prepared.IDLE and not job.has_input()
-            self._poke()
+        self.wake.set()
 
     def spoken(self, segment: Segment) -> None:
         """A segment has left the last stage."""
         job = segment.job
-        with self._changed:
+        with self._lock:
             job.in_flight -= 1
             job.later_in_flight -= not segment.urgent
             if job.idle and not job.in_flight:
                 job.urgent = True  # the next text of an open request finds its listener waiting
-            self._poke()
+        self.wake.set()
 
     def first_audio(self, job: Job) -> None:
-        with self._changed:
-            job.first_audio = time.monotonic()
+        with self._lock:
+            job.first_audio = self._clock()
 
-    # under the condition's lock
-
-    def _poke(self) -> None:
-        self._dirty = True
-        self._changed.notify()
+    # under the lock
 
     def _all(self) -> list[Job]:
         return [*self._active.values(), *self._waiting]
@@ -165,7 +160,7 @@ class RequestQueue:
 
     def _activate(self) -> list[Job]:
         started: list[Job] = []
-        now = time.monotonic()
+        now = self._clock()
         working = sum(not self._rests(job, now) for job in self._active.values())
         while self._waiting and working + len(started) < self._options.max_concurrent_requests:
             job = self._waiting.popleft()
@@ -183,7 +178,7 @@ class RequestQueue:
         return events.unread_seconds >= self._options.send_buffer_s or events.stalled_for(now) >= _RESTS_AFTER_S
 
     def _later(self) -> list[Job]:
-        now = time.monotonic()
+        now = self._clock()
         later = sum(job.later_in_flight + (job.preparing and not job.urgent) for job in self._active.values())
         wanting = [
             job
