@@ -17,9 +17,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from f5_tts_server import offline
-from f5_tts_server.api import access, errors, routers
+from f5_tts_server.api import access, faults, routers
 from f5_tts_server.api.body_limit import BodyLimitMiddleware
-from f5_tts_server.api.generate_body import Translator
 from f5_tts_server.api.request_id import RequestIdFilter, RequestIdMiddleware
 from f5_tts_server.api.services import Services
 from f5_tts_server.inference_types import Programs, SamplingDefaults
@@ -69,19 +68,18 @@ def create_app(
     app.state.engine = engine
     app.state.voices = voices or VoiceStore(settings.voices_folder, EMBEDDED_VOICES, default=settings.voice)
     services = Services(
+        settings=settings,
         engine=engine,
         voices=app.state.voices,
-        model_name=settings.model,
         transcriber=Transcriber(),
         defaults=defaults(settings),
-        timeout_s=settings.timeout_s,
-        send_timeout_s=settings.stall_timeout_s,
+        access=access.access_of(settings),
     )
     app.state.services = services
-    errors.install(app)
-    for router in routers(settings, services):
+    faults.install(app)
+    for router in routers(services):
         app.include_router(router)
-    access.install(app, settings)
+    access.install(app, services.access, settings)
     app.add_middleware(BodyLimitMiddleware, limit=int(settings.max_body_mib * MIB))
     app.add_middleware(RequestIdMiddleware)
     return app
@@ -127,8 +125,7 @@ def main(arguments: list[str]) -> int:
         return 2
     if settings.offline is not None:
         services: Services = app.state.services
-        translator = Translator(services.voices, services.transcriber, settings)
-        return offline.run(app.state.engine, translator, settings, services.defaults)
+        return offline.run(app.state.engine, services.builder, settings)
     return serve(app)
 
 

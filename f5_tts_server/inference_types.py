@@ -61,7 +61,6 @@ class SamplingDefaults:
 
     nfe: int = 50
     cfg_strength: float = 2.0
-    speed: float = 1.0
     sway: bool = False
 
 

@@ -21,10 +21,13 @@ from typing import Any
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from f5_tts_server.api.generate_body import GenerateBody, Translator, generate_body
+from f5_tts_server.api.errors import GENERATE
+from f5_tts_server.api.faults import FAULTS, as_request_error
+from f5_tts_server.api.generate_body import GenerateBody, generate_body
+from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.api.streaming import read_clip
 from f5_tts_server.formats.wav import with_known_length
-from f5_tts_server.inference_types import GenerationRequest, Metadata, RequestError, SamplingDefaults
+from f5_tts_server.inference_types import GenerationRequest, Metadata, RequestError
 from f5_tts_server.settings import Settings
 from f5_tts_server.tts_engine import EngineState, TTSEngine
 
@@ -47,7 +50,7 @@ class BadLine(Exception):
     """A line that is not a request."""
 
 
-def run(engine: TTSEngine, translator: Translator, settings: Settings, defaults: SamplingDefaults) -> int:
+def run(engine: TTSEngine, builder: RequestBuilder, settings: Settings) -> int:
     """Work off ``settings.offline`` into ``settings.out``; gives the process's exit code.
 
     0 when every line is recorded, whatever its result; 1 when the model did not load; 130 after Ctrl-C.
@@ -59,14 +62,16 @@ def run(engine: TTSEngine, translator: Translator, settings: Settings, defaults:
         print(f"--offline {settings.offline}: {error}", file=sys.stderr)
         return 1
     settings.out.mkdir(parents=True, exist_ok=True)
-    body = generate_body(settings, defaults)
-    return asyncio.run(_Run(engine, translator, settings, body).work(text.splitlines()))
+    body = generate_body(settings, builder.defaults)
+    return asyncio.run(_Run(engine, builder, settings, body).work(text.splitlines()))
 
 
 class _Run:
-    def __init__(self, engine: TTSEngine, translator: Translator, settings: Settings, body: type[GenerateBody]) -> None:
+    def __init__(
+        self, engine: TTSEngine, builder: RequestBuilder, settings: Settings, body: type[GenerateBody]
+    ) -> None:
         self._engine = engine
-        self._translator = translator
+        self._builder = builder
         self._settings = settings
         self._body = body
         self._out = settings.out
@@ -177,7 +182,10 @@ class _Run:
             raise BadLine(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
         if body.response_format != "wav":
             raise BadLine("response_format: offline mode writes wav")
-        return self._translator.request(body, f"line-{line.number}")
+        try:
+            return body.request(self._builder, f"line-{line.number}")
+        except FAULTS as error:
+            raise GENERATE.translate(as_request_error(error)) from error
 
     def _record(self, result: dict[str, Any]) -> None:
         with self._results.open("a", encoding="utf-8") as file:

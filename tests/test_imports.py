@@ -11,17 +11,18 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "f5_tts_server"
 MAY_IMPORT = {
     "inference_types": set(),
+    "limits": set(),
     "f5": {"embedded"},
     "embedded": {"f5"},
     "formats": set(),
-    "engine": {"inference_types", "formats"},
+    "engine": {"inference_types", "limits", "formats"},
     "tts_engine": {"inference_types", "engine"},
-    "text": {"inference_types"},
+    "text": {"inference_types", "limits"},
     "voices": {"inference_types", "f5"},
     "settings": {"engine"},
     "serving": set(),
     "loading": {"inference_types", "f5", "settings"},
-    "api": {"inference_types", "engine", "formats", "text", "voices", "settings"},
+    "api": {"inference_types", "limits", "engine", "formats", "text", "voices", "settings"},
     "offline": {"inference_types", "tts_engine", "api", "formats", "voices", "settings"},
     "app": {"inference_types", "tts_engine", "api", "voices", "settings", "serving", "loading", "offline"},
 }
@@ -55,6 +56,25 @@ def test_a_part_imports_only_what_lies_below_it(part: str) -> None:
     for path in files:
         forbidden = imported(path) - MAY_IMPORT[part] - {part}
         assert not forbidden, f"{path.relative_to(ROOT)} imports {', '.join(sorted(forbidden))}"
+
+
+def test_protocols_do_not_import_each_other() -> None:
+    """What they share lives in modules that make no router: a change for one protocol must not reach another."""
+    folder = ROOT / PACKAGE / "api"
+    protocols = {
+        path.parent.name if path.name == "__init__.py" else path.stem
+        for path in (*folder.glob("*.py"), *folder.glob("*/__init__.py"))
+        if "\ndef router(" in path.read_text("utf-8")
+    }
+    assert {"generate", "openai_speech", "speech_websocket", "elevenlabs", "voices", "probes", "page"} <= protocols
+    for path in folder.rglob("*.py"):
+        own = path.relative_to(folder).parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue  # the list of all of them
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{PACKAGE}.api"):
+                names = [*(node.module or "").split("."), *(alias.name for alias in node.names)][2:]
+                assert not protocols & {names[0]} - {own}, f"{path.relative_to(ROOT)} imports {names[0]}"
 
 
 def test_jax_stays_out_of_the_engine_and_the_http_layer() -> None:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from f5_tts_server import offline
-from f5_tts_server.api.generate_body import Translator
+from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.inference_types import SamplingDefaults
 from f5_tts_server.settings import Settings
 from f5_tts_server.tts_engine import TTSEngine
@@ -33,8 +33,9 @@ def run(
     (folder / "in.jsonl").write_text("\n".join(lines) + "\n")
     settings = Settings(offline=folder / "in.jsonl", out=folder / "out", max_concurrent_requests=4, queue_limit=0)
     engine = TTSEngine(lambda: toy, settings.engine_options())
-    translator = Translator(VoiceStore(None, folder / "embedded"), Transcriber(), settings)
-    code = offline.run(engine, translator, settings, SamplingDefaults(nfe=4))
+    voices = VoiceStore(None, folder / "embedded")
+    builder = RequestBuilder(voices, Transcriber(), SamplingDefaults(nfe=4), settings.timeout_s)
+    code = offline.run(engine, builder, settings)
     results = folder / "out" / offline.RESULTS
     recorded = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     return code, recorded, toy
@@ -86,6 +87,7 @@ def test_equal_lines_give_equal_files_whatever_runs_beside_them(folder: Path) ->
 def test_a_file_that_is_not_there_is_said_in_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(offline=folder / "none.jsonl", out=folder / "out")
     engine = TTSEngine(ToyPrograms, settings.engine_options())
-    translator = Translator(VoiceStore(None, folder / "embedded"), Transcriber(), settings)
-    assert offline.run(engine, translator, settings, SamplingDefaults()) == 1
+    voices = VoiceStore(None, folder / "embedded")
+    builder = RequestBuilder(voices, Transcriber(), SamplingDefaults(), settings.timeout_s)
+    assert offline.run(engine, builder, settings) == 1
     assert "none.jsonl" in capsys.readouterr().err

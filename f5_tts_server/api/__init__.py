@@ -1,26 +1,18 @@
-"""The HTTP and WebSocket protocols, one file each, all on the same engine.
+"""The HTTP and WebSocket protocols, each in a file or folder of its own, all on the same engine.
 
-Routers are made from what they work with: `settings.Settings` and `api.services.Services`. The engine's own state, which
-probes report, is on ``request.app.state``.
+A protocol is a function ``router(services)``. Everything it works with is in `api.services.Services`, and what it shares
+with others is in the modules that are no protocol; protocols do not import each other.
 """
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
-from f5_tts_server.api import elevenlabs, generate, openai_speech, page, probes, speech_websocket, voices
+from f5_tts_server.api import elevenlabs, generate, models, openai_speech, page, probes, speech_websocket, voices
 from f5_tts_server.api.services import Services
-from f5_tts_server.settings import Settings
 
 
-def routers(settings: Settings, services: Services) -> list[APIRouter]:
+def routers(services: Services) -> list[APIRouter]:
     """Every router of the server, in the order of the documentation page. A new protocol is added here."""
-    return [
-        generate.router(settings, services.defaults),
-        openai_speech.router(settings, services),
-        speech_websocket.router(services),
-        voices.router(services),
-        elevenlabs.router(settings, services),
-        probes.routes,
-        page.router(),
-    ]
+    protocols = (generate, openai_speech, models, speech_websocket, voices, elevenlabs, probes, page)
+    return [protocol.router(services) for protocol in protocols]

@@ -108,16 +108,20 @@ class AccessMiddleware:
         await self._app(scope, receive, send)
 
 
-def install(app: FastAPI, settings: Settings) -> None:
-    """Put access control, where the settings ask for any, in front of an application.
+def access_of(settings: Settings) -> Access:
+    """Who may call, as the operator has it.
 
     Raises ValueError for a key that is too short and OSError for a key file that cannot be read.
     """
-    keys = read_keys(settings.api_keys, settings.api_keys_file)
-    app.state.access = Access(keys, settings.rate_limit)
-    if not keys and not _is_loopback(settings.host):
+    access = Access(read_keys(settings.api_keys, settings.api_keys_file), settings.rate_limit)
+    if access.open and not _is_loopback(settings.host):
         log.warning("listening on %s without API keys: everyone who reaches this port may use it", settings.host)
-    app.add_middleware(AccessMiddleware, access=app.state.access)
+    return access
+
+
+def install(app: FastAPI, access: Access, settings: Settings) -> None:
+    """Put access control in front of an application."""
+    app.add_middleware(AccessMiddleware, access=access)
     if settings.cors_origins:
         # Outermost, so that a browser may read the refusals too.
         app.add_middleware(
@@ -171,7 +175,7 @@ def _is_loopback(host: str) -> bool:
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, error: RequestError) -> None:
     if scope["type"] == "http":
-        await error_response(error)(scope, receive, send)
+        await error_response(error, scope)(scope, receive, send)
     else:
         await receive()
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": error.message})

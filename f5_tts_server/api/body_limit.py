@@ -23,7 +23,7 @@ class BodyLimitMiddleware:
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._limit:
             error = RequestError(413, "body_too_large", self._message())
-            await error_response(error)(scope, receive, send)
+            await error_response(error, scope)(scope, receive, send)
             return
         received = 0
 

@@ -1,26 +1,22 @@
-"""The one shape of error replies, which is OpenAI's with a request id: ``{"error": {message, type, code, param}}``."""
+"""Error replies: one description of what went wrong, said in the shape and with the field names of the caller's protocol.
+
+Which protocol that is follows from the path, so that replies made before any router is reached (no key, a body over its
+limit, no such path) have the right shape too.
+"""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.inference_types import Refused, RequestError
-
-_CODES = {
-    400: "invalid_body",
-    401: "unauthorized",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "body_too_large",
-}
 
 
 class ErrorDetail(BaseModel):
@@ -41,6 +37,8 @@ class ErrorBody(BaseModel):
 
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "the body is not JSON"},
+    404: {"model": ErrorBody, "description": "the voice is unknown"},
+    408: {"model": ErrorBody, "description": "the body did not come in time"},
     413: {"model": ErrorBody, "description": "the body is too large"},
     422: {"model": ErrorBody, "description": "a field is missing, wrong or over its limit"},
     429: {"model": ErrorBody, "description": "too much to do; Retry-After says when to come back"},
@@ -51,71 +49,120 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
 """For the OpenAPI document of routes that speak."""
 
 
-def error_body(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
-    """The body of an error reply, or of an error event in a stream."""
-    kind = "rate_limit_error" if status == 429 else "server_error" if status >= 500 else "invalid_request_error"
-    detail = ErrorDetail(message=message, type=kind, code=code, param=param, request_id=current_request_id())
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a protocol says what went wrong: in OpenAI's shape, unless a subclass has another.
+
+    ``fields`` maps the engine's names of fields to the protocol's; ``invalid`` is the status of a wrong value.
+    """
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+    invalid: int = 422
+
+    def translate(self, error: RequestError) -> RequestError:
+        """The same error with the protocol's status and names."""
+        status = self.invalid if error.status == 422 else error.status
+        name = self.fields.get(error.field, error.field) if error.field is not None else None
+        if isinstance(error, Refused) or (status == error.status and name == error.field):
+            return error
+        message = error.message
+        if name is not None and error.field is not None and name != error.field:
+            rest = message.removeprefix(error.field)
+            message = f"{name}{rest}" if rest != message else f"{name}: {message}"
+        return RequestError(status, error.code, message, name)
+
+    def body(self, error: RequestError) -> dict[str, Any]:
+        """The JSON for an error; the names in it are left as they are."""
+        return error_body(error)
+
+
+class _ElevenLabs(Dialect):
+    def body(self, error: RequestError) -> dict[str, Any]:
+        return {"detail": {"status": error.code, "message": error.message, "param": error.field}}
+
+
+OWN = Dialect()
+GENERATE = Dialect(
+    {
+        "text": "gen_text",
+        "reference": "ref_audio_base64",
+        "nfe": "num_inference_steps",
+        "cfg_strength": "guidance_scale",
+        "speed": "speed_factor",
+        "sway": "use_sway_sampling",
+        "seconds": "duration",
+        "format": "response_format",
+        "pause": "gen_text",
+    }
+)
+SPEECH_SOCKET = Dialect(
+    {
+        "pause": "text",
+        "nfe": "num_inference_steps",
+        "cfg_strength": "guidance_scale",
+        "seconds": "duration",
+        "format": "response_format",
+        "reference": "voice",
+    }
+)
+# OpenAI answers 400 where a value is wrong; its SDK has an exception of its own for that status.
+OPENAI = Dialect({**SPEECH_SOCKET.fields, "text": "input", "pause": "input"}, invalid=400)
+ELEVENLABS = _ElevenLabs(
+    {
+        "nfe": "num_inference_steps",
+        "cfg_strength": "guidance_scale",
+        "seconds": "duration",
+        "format": "output_format",
+        "pause": "text",
+        "speed": "voice_settings.speed",
+        "reference": "voice_id",
+        "voice": "voice_id",
+    }
+)
+VOICES = Dialect({"reference": "audio_sample"})
+
+_BY_PATH = {
+    "/v1/generate": GENERATE,
+    "/v1/audio/speech": OPENAI,
+    "/v1/audio/voices": VOICES,
+    "/v1/text-to-speech": ELEVENLABS,
+    "/v1/text-to-dialogue": ELEVENLABS,
+    "/v1/voices": ELEVENLABS,
+    "/v2/voices": ELEVENLABS,
+    "/v1/user": ELEVENLABS,
+}
+
+
+def dialect_of(scope: Scope) -> Dialect:
+    """The dialect of a call."""
+    path = scope["path"]
+    for prefix, dialect in _BY_PATH.items():
+        if path == prefix or path.startswith(f"{prefix}/"):
+            return dialect
+    return ELEVENLABS if path == "/v1/models" and is_elevenlabs(Headers(scope=scope)) else OWN
+
+
+def is_elevenlabs(headers: Headers) -> bool:
+    """Whether a client of ElevenLabs' API calls: its SDKs name themselves, and only they send this key header."""
+    names = (headers.get("user-agent", ""), headers.get("x-fern-sdk-name", ""))
+    return "xi-api-key" in headers or any("elevenlabs" in name.lower() for name in names)
+
+
+def error_body(error: RequestError) -> dict[str, Any]:
+    """OpenAI's shape with a request id: ``{"error": {message, type, code, param, request_id}}``."""
+    kinds = {429: "rate_limit_error"}
+    kind = kinds.get(error.status, "server_error" if error.status >= 500 else "invalid_request_error")
+    detail = ErrorDetail(
+        message=error.message, type=kind, code=error.code, param=error.field, request_id=current_request_id()
+    )
     return {"error": detail.model_dump()}
 
 
-def error_response(error: RequestError) -> JSONResponse:
-    """The reply for a request that was not served."""
-    headers = {}
+def error_response(error: RequestError, scope: Scope, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The reply for a request that was not served, in the caller's dialect."""
+    dialect = dialect_of(scope)
+    told = dialect.translate(error)
+    headers = dict(headers or {})
     if isinstance(error, Refused) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
-    body = error_body(error.status, error.code, error.message, error.field)
-    return JSONResponse(body, status_code=error.status, headers=headers)
-
-
-def rename_field(error: RequestError, names: dict[str, str]) -> RequestError:
-    """The error in the words of a protocol: ``names`` maps the engine's field names to the protocol's."""
-    if error.field is None or error.field not in names or isinstance(error, Refused):
-        return error
-    name = names[error.field]
-    rest = error.message.removeprefix(error.field)
-    message = f"{name}{rest}" if rest != error.message else f"{name}: {error.message}"
-    return RequestError(error.status, error.code, message, name)
-
-
-def install(app: FastAPI) -> None:
-    """Make every error reply of the app have this shape."""
-
-    @app.exception_handler(RequestError)
-    async def refused(_: Request, error: RequestError) -> JSONResponse:
-        return error_response(error)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return error_response(validation_error(error))
-
-    @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> JSONResponse:
-        code = _CODES.get(error.status_code, "http_error")
-        body = error_body(error.status_code, code, str(error.detail))
-        return JSONResponse(body, status_code=error.status_code, headers=error.headers)
-
-    @app.exception_handler(Exception)
-    async def at_fault(_: Request, error: Exception) -> JSONResponse:
-        # Starlette re-raises it after this reply, and uvicorn logs the traceback.
-        request_id = current_request_id()
-        message = f"request {request_id} failed; the server's log says why"
-        # This reply is made outside the middleware that adds the header to all others.
-        headers = {"X-Request-ID": request_id}
-        return JSONResponse(error_body(500, "internal_error", message), status_code=500, headers=headers)
-
-
-def validation_error(error: RequestValidationError) -> RequestError:
-    """The first fault of a body, as a sentence that names the field and the limit."""
-    fault = error.errors()[0]
-    where = [str(part) for part in fault["loc"] if part not in ("body", "query", "path", "header")]
-    if fault["type"] == "json_invalid":
-        return RequestError(400, "invalid_json", f"the body is not JSON: {fault['ctx']['error']}")
-    name = ".".join(where)
-    message = fault["msg"][:1].lower() + fault["msg"][1:]
-    shown = "" if fault["type"] == "missing" else f", not {_shortened(fault['input'])}"
-    return RequestError(422, "invalid_request", f"{name or 'body'}: {message}{shown}", name or None)
-
-
-def _shortened(value: Any) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=True)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return JSONResponse(dialect.body(told), status_code=told.status, headers=headers)

@@ -1,7 +1,6 @@
 """``POST /v1/generate/stream`` (server-sent events) and ``POST /v1/generate`` (one JSON reply)."""
 
-from __future__ import annotations
-
+# Annotations are not deferred here: the body's type exists only when the model's defaults are known.
 import base64
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -11,25 +10,13 @@ from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from f5_tts_server.api.errors import ERROR_RESPONSES, error_body, rename_field
-from f5_tts_server.api.generate_body import EXAMPLES, FIELD_NAMES, GenerateBody, Translator, generate_body
+from f5_tts_server.api.errors import ERROR_RESPONSES, GENERATE
+from f5_tts_server.api.generate_body import EXAMPLES, GenerateBody, generate_body
 from f5_tts_server.api.request_id import current_request_id
-from f5_tts_server.api.streaming import TicketStream, admit, sse_event, whole_clip
+from f5_tts_server.api.services import Services
+from f5_tts_server.api.streaming import PING, TicketStream, admit, sse_event, whole_clip
 from f5_tts_server.formats.wav import with_known_length
-from f5_tts_server.inference_types import (
-    AudioChunk,
-    Failed,
-    GenerationRequest,
-    Metadata,
-    RequestError,
-    SamplingDefaults,
-    Ticket,
-)
-from f5_tts_server.settings import Settings
-
-PING = b": ping\n\n"
-
-SAMPLE_RATE = 24_000
+from f5_tts_server.inference_types import AudioChunk, Failed, Metadata, Ticket
 
 
 class StreamMetadata(BaseModel):
@@ -66,15 +53,27 @@ class GenerateReply(BaseModel):
     metadata: StreamMetadata
 
 
-def router(settings: Settings, defaults: SamplingDefaults) -> APIRouter:
+def router(services: Services) -> APIRouter:
     """The two endpoints, with this server's limits and this model's defaults in their schema."""
     routes = APIRouter(prefix="/v1", tags=["speech"])
-    body_type = generate_body(settings, defaults)
-    body_field = Body(openapi_examples=EXAMPLES)
+    settings, engine, builder = services.settings, services.engine, services.builder
+    body_type = generate_body(settings, services.defaults)
 
-    async def stream(request: Request, body: GenerateBody) -> Response:
+    async def submit(request: Request, body: GenerateBody) -> Ticket:
+        """A ticket whose input is known to be good, so that what is wrong can still be said with a status."""
+        ticket = engine.submit(await to_thread.run_sync(body.request, builder, current_request_id()))
+        await admit(ticket, request.receive)
+        return ticket
+
+    stream_reply: dict[str, Any] = {
+        "description": "Events: `data:` lines with the object below; `event: error` with an error body if it fails midway.",
+        "content": {"text/event-stream": {"schema": StreamEvent.model_json_schema()}},
+    }
+
+    @routes.post("/generate/stream", responses={**ERROR_RESPONSES, 200: stream_reply}, response_class=Response)
+    async def stream(request: Request, body: Annotated[body_type, Body(openapi_examples=EXAMPLES)]) -> Response:  # type: ignore[valid-type]
         """Speech as server-sent events, while it is being made."""
-        ticket = await _submit(request, await _translate(request, body))
+        ticket = await submit(request, body)
         return TicketStream(
             ticket,
             events(ticket),
@@ -84,17 +83,15 @@ def router(settings: Settings, defaults: SamplingDefaults) -> APIRouter:
             stall_timeout_s=settings.stall_timeout_s,
         )
 
-    async def generate(request: Request, body: GenerateBody) -> Response:
+    @routes.post("/generate", responses={**ERROR_RESPONSES, 200: {"model": GenerateReply}})
+    async def generate(request: Request, body: Annotated[body_type, Body(openapi_examples=EXAMPLES)]) -> Response:  # type: ignore[valid-type]
         """Speech as one reply: the very samples that the stream sends."""
-        ticket = await _submit(request, await _translate(request, body))
-        try:
-            clip = await whole_clip(ticket, request.receive)
-        except RequestError as error:
-            raise rename_field(error, FIELD_NAMES) from error
+        asked: GenerateBody = body
+        clip = await whole_clip(await submit(request, asked), request.receive)
         if clip is None:
             return Response(status_code=499)  # nobody reads it
         data, metadata = clip
-        if body.response_format == "wav":
+        if asked.response_format == "wav":
             data = with_known_length(data)
         reply = GenerateReply(
             audio_base64=base64.b64encode(data).decode(),
@@ -107,59 +104,31 @@ def router(settings: Settings, defaults: SamplingDefaults) -> APIRouter:
         # A long clip is tens of megabytes: written once, by compiled code, it does not hold up the event loop.
         return Response(reply.model_dump_json(), media_type="application/json")
 
-    # The body's type exists only now, when the model's defaults are known.
-    for endpoint in (stream, generate):
-        endpoint.__annotations__["body"] = Annotated[body_type, body_field]
-        endpoint.__annotations__["request"] = Request
-        endpoint.__annotations__["return"] = Response
-    stream_reply: dict[str, Any] = {
-        "description": "Events: `data:` lines with the object below; `event: error` with an error body if it fails midway.",
-        "content": {"text/event-stream": {"schema": StreamEvent.model_json_schema()}},
-    }
-    routes.post("/generate/stream", responses={**ERROR_RESPONSES, 200: stream_reply}, response_class=Response)(stream)
-    routes.post("/generate", responses={**ERROR_RESPONSES, 200: {"model": GenerateReply}})(generate)
+    async def events(ticket: Ticket) -> AsyncIterator[bytes]:
+        """One event for each chunk, the last one with the metadata, or an ``error`` event."""
+        last: AudioChunk | None = None
+        async for event in ticket:
+            if isinstance(event, AudioChunk):
+                if event.last:
+                    last = event  # the metadata follows at once and goes into the same event
+                else:
+                    yield sse_event(_chunk(event, services.sample_rate))
+            elif isinstance(event, Failed):
+                yield sse_event(GENERATE.body(GENERATE.translate(event.error)), name="error")
+            else:
+                assert last is not None  # `Done` follows the chunk that is marked as the last
+                final = {"is_final": True, "metadata": _describe(event.metadata).model_dump()}
+                yield sse_event({**_chunk(last, services.sample_rate), **final})
+
     return routes
 
 
-async def _translate(request: Request, body: GenerateBody) -> GenerationRequest:
-    state = request.app.state
-    translator = Translator(state.voices, state.services.transcriber, state.settings)
-    return await to_thread.run_sync(translator.request, body, current_request_id())
-
-
-async def _submit(request: Request, asked: GenerationRequest) -> Ticket:
-    """A ticket whose input is known to be good, so that what is wrong can still be said with a status."""
-    try:
-        ticket: Ticket = request.app.state.engine.submit(asked)
-        await admit(ticket, request.receive)
-    except RequestError as error:
-        raise rename_field(error, FIELD_NAMES) from error
-    return ticket
-
-
-async def events(ticket: Ticket) -> AsyncIterator[bytes]:
-    """Server-sent events of a ticket: one for each chunk, the last one with the metadata, or an ``error`` event."""
-    last: AudioChunk | None = None
-    async for event in ticket:
-        if isinstance(event, AudioChunk):
-            if event.last:
-                last = event  # the metadata follows at once and goes into the same event
-            else:
-                yield sse_event(_chunk(event))
-        elif isinstance(event, Failed):
-            error = rename_field(event.error, FIELD_NAMES)
-            yield sse_event(error_body(error.status, error.code, error.message, error.field), name="error")
-        else:
-            assert last is not None  # `Done` follows the chunk that is marked as the last
-            yield sse_event({**_chunk(last), "is_final": True, "metadata": _describe(event.metadata).model_dump()})
-
-
-def _chunk(chunk: AudioChunk) -> dict[str, Any]:
+def _chunk(chunk: AudioChunk, sample_rate: int) -> dict[str, Any]:
     return {
         "audio_chunk": base64.b64encode(chunk.data).decode(),
         "chunk_index": chunk.index,
         "is_final": False,
-        "sample_rate": SAMPLE_RATE,
+        "sample_rate": sample_rate,
     }
 
 

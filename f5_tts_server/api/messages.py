@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
-from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from f5_tts_server.inference_types import RequestError
+
+log = logging.getLogger("f5.http")
 
 
 async def receive_object(socket: WebSocket, *, longest: int, within_s: float | None) -> dict[str, Any]:
@@ -40,13 +42,6 @@ async def receive_object(socket: WebSocket, *, longest: int, within_s: float | N
     return parsed
 
 
-def invalid(error: ValidationError) -> RequestError:
-    """The first fault of a message's fields."""
-    fault = error.errors()[0]
-    name = ".".join(str(step) for step in fault["loc"]) or "message"
-    return RequestError(422, "invalid_request", f"{name}: {fault['msg']}", name)
-
-
 async def send_within(socket: WebSocket, message: dict[str, Any] | bytes, seconds: float) -> None:
     """Send an object as JSON, or bytes as they are. Raises TimeoutError when the client takes nothing for so long."""
     async with asyncio.timeout(seconds):
@@ -54,3 +49,12 @@ async def send_within(socket: WebSocket, message: dict[str, Any] | bytes, second
             await socket.send_bytes(message)
         else:
             await socket.send_text(json.dumps(message))
+
+
+async def close(socket: WebSocket, code: int = 1000, reason: str = "") -> None:
+    """Close a connection, which the client may have closed already."""
+    try:
+        # A close frame holds 123 bytes of reason.
+        await socket.close(code, reason.encode("ascii", "replace")[:120].decode())
+    except (RuntimeError, WebSocketDisconnect):
+        log.debug("the connection was closed by the client first")

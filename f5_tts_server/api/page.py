@@ -8,6 +8,8 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
+from f5_tts_server.api.services import Services
+
 STATIC = Path(__file__).parent.parent / "static"
 
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -21,7 +23,7 @@ _HEADERS = {
 }
 
 
-def router() -> APIRouter:
+def router(_: Services) -> APIRouter:
     """The routes of the page. Its files are known when the server starts; no path leads elsewhere."""
     routes = APIRouter(include_in_schema=False)
     files = {path.name: path for path in STATIC.iterdir() if path.suffix in _TYPES}

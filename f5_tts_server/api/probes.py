@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
+
+from f5_tts_server.api.services import Services
 
 
 class QueueState(BaseModel):
@@ -51,41 +53,44 @@ class Health(BaseModel):
     engine: EngineHealth
 
 
-routes = APIRouter(tags=["operation"])
 _UNREADY: dict[int | str, dict[str, Any]] = {503: {"description": "not ready"}}
+_DIED: dict[int | str, dict[str, Any]] = {503: {"description": "a stage has died: restart"}}
 
 
-@routes.get("/v1/health", responses={200: {"model": Health}, 503: {"model": Health, "description": "not ready"}})
-async def health(request: Request) -> Response:
-    """The state of the model and of the engine."""
-    state = request.app.state
-    engine = EngineHealth(**state.engine.health())
-    orchestrator = Orchestrator(
-        model=state.settings.model,
-        device_mesh=state.settings.device_mesh,
-        dtype=state.settings.dtype,
-        loaded=engine.state in ("ready", "draining"),
-    )
-    status = "ok" if engine.state == "ready" else engine.state
-    body = Health(status=status, orchestrator=orchestrator, engine=engine)
-    return JSONResponse(body.model_dump(), status_code=200 if state.engine.ready else 503)
+def router(services: Services) -> APIRouter:
+    """The probes' routes."""
+    routes = APIRouter(tags=["operation"])
+    engine, settings = services.engine, services.settings
 
+    @routes.get("/v1/health", responses={200: {"model": Health}, 503: {"model": Health, "description": "not ready"}})
+    async def health() -> Response:
+        """The state of the model and of the engine."""
+        state = EngineHealth(**engine.health())
+        orchestrator = Orchestrator(
+            model=settings.model,
+            device_mesh=settings.device_mesh,
+            dtype=settings.dtype,
+            loaded=state.state in ("ready", "draining"),
+        )
+        status = "ok" if state.state == "ready" else state.state
+        body = Health(status=status, orchestrator=orchestrator, engine=state)
+        return JSONResponse(body.model_dump(), status_code=200 if engine.ready else 503)
 
-@routes.get("/livez", response_class=PlainTextResponse, responses={503: {"description": "a stage has died: restart"}})
-async def livez(request: Request) -> PlainTextResponse:
-    """Whether the process is worth keeping: false only when a stage has died, which a restart cures."""
-    broken = request.app.state.engine.broken
-    return PlainTextResponse("broken" if broken else "ok", status_code=503 if broken else 200)
+    @routes.get("/livez", response_class=PlainTextResponse, responses=_DIED)
+    async def livez() -> PlainTextResponse:
+        """Whether the process is worth keeping: false only when a stage has died, which a restart cures."""
+        broken = engine.broken
+        return PlainTextResponse("broken" if broken else "ok", status_code=503 if broken else 200)
 
+    @routes.get("/readyz", response_class=PlainTextResponse, responses=_UNREADY)
+    async def readyz() -> PlainTextResponse:
+        """Whether requests are taken in."""
+        ready = engine.ready
+        return PlainTextResponse("ok" if ready else "not ready", status_code=200 if ready else 503)
 
-@routes.get("/readyz", response_class=PlainTextResponse, responses=_UNREADY)
-async def readyz(request: Request) -> PlainTextResponse:
-    """Whether requests are taken in."""
-    ready = request.app.state.engine.ready
-    return PlainTextResponse("ok" if ready else "not ready", status_code=200 if ready else 503)
+    @routes.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Prometheus text format."""
+        return Response(generate_latest(engine.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-
-@routes.get("/metrics", response_class=PlainTextResponse)
-async def metrics(request: Request) -> Response:
-    """Prometheus text format."""
-    return Response(generate_latest(request.app.state.engine.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return routes

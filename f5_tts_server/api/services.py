@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+from f5_tts_server.api.access import Access
+from f5_tts_server.api.request_builder import RequestBuilder
+from f5_tts_server.engine.metrics import Metrics
 from f5_tts_server.inference_types import Engine, SamplingDefaults
+from f5_tts_server.settings import Settings
 from f5_tts_server.voices.store import VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
 
 
+class ServedEngine(Engine, Protocol):
+    """An engine as probes see it too."""
+
+    metrics: Metrics
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are taken in."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether a stage has died."""
+
+    def health(self) -> dict[str, Any]:
+        """The state of threads, queues and slots, as `api.probes.EngineHealth` describes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that routers work with; made once by `main`.
+    """Everything that routers work with; made once by the application. ``sample_rate`` is the model's, in hertz."""
 
-    ``sample_rate`` is the model's, in hertz. ``timeout_s`` is the deadline of requests that set none,
-    ``send_timeout_s`` how long a reader may not read.
-    """
-
-    engine: Engine
+    settings: Settings
+    engine: ServedEngine
     voices: VoiceStore
-    model_name: str
     transcriber: Transcriber
-    defaults: SamplingDefaults = field(default_factory=SamplingDefaults)
+    defaults: SamplingDefaults
+    access: Access
     sample_rate: int = 24_000
-    timeout_s: float = 300.0
-    send_timeout_s: float = 30.0
+
+    @property
+    def builder(self) -> RequestBuilder:
+        """What makes the engine's requests of the protocols' bodies."""
+        return RequestBuilder(self.voices, self.transcriber, self.defaults, self.settings.timeout_s)

@@ -22,18 +22,16 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from anyio import to_thread
 from fastapi import APIRouter
-from pydantic import Field, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from f5_tts_server.api.errors import error_body
-from f5_tts_server.api.messages import invalid, receive_object, send_within
-from f5_tts_server.api.openai_speech import FIELD_NAMES as OPENAI_NAMES
-from f5_tts_server.api.openai_speech import Name
+from f5_tts_server.api.errors import SPEECH_SOCKET
+from f5_tts_server.api.faults import FAULTS, as_request_error
+from f5_tts_server.api.messages import close, receive_object, send_within
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
-from f5_tts_server.api.speech_request import SpeechDesk, SpeechOptions
-from f5_tts_server.api.translation import FAULTS, as_request_error
+from f5_tts_server.api.speech_options import Format, Name, SpeechOptions, Speed
 from f5_tts_server.inference_types import (
     AudioChunk,
     Event,
@@ -45,15 +43,14 @@ from f5_tts_server.inference_types import (
     Speech,
     Ticket,
 )
-from f5_tts_server.text import SentenceCutter
+from f5_tts_server.text import Composer, SentenceCutter
 
 log = logging.getLogger("f5.http")
 
 IDLE_S = 120.0
 MAX_MESSAGE = 128 * 1024  # characters
 SENTENCES_AHEAD = 2  # that are made while one is being sent
-FIELD_NAMES = {**OPENAI_NAMES, "text": "text", "pause": "text"}
-_NORMAL, _INTERNAL = 1000, 1011
+_INTERNAL = 1011
 
 
 class SessionConfig(SpeechOptions):
@@ -61,8 +58,8 @@ class SessionConfig(SpeechOptions):
 
     model: Name | None = None
     voice: Name | None = None
-    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "wav"
-    speed: float = Field(1.0, ge=0.25, le=4.0)
+    response_format: Format = "wav"
+    speed: Speed = 1.0
     audio_encoding: Literal["binary", "base64"] = "binary"
     duration: None = None
 
@@ -97,12 +94,12 @@ def router(services: Services) -> APIRouter:
             while True:
                 following = await _session(socket, services, following)
         except _Closed:
-            await _close(socket, _NORMAL)
+            await close(socket)
         except WebSocketDisconnect:
             log.info("the client of a speech session went away")
         except TimeoutError:
-            log.warning("the client took nothing for %g s; its session is cut off", services.send_timeout_s)
-            await _close(socket, _INTERNAL)
+            log.warning("the client took nothing for %g s; its session is cut off", services.settings.stall_timeout_s)
+            await close(socket, _INTERNAL)
 
     return routes
 
@@ -115,13 +112,15 @@ async def _session(socket: WebSocket, services: Services, given: dict[str, Any] 
     """
 
     async def tell(message: dict[str, Any] | bytes) -> None:
-        await send_within(socket, message, services.send_timeout_s)
+        await send_within(socket, message, services.settings.stall_timeout_s)
 
     try:
         config = _config(given or await receive_object(socket, longest=MAX_MESSAGE, within_s=IDLE_S))
-        session = _Session(services, config)
+        builder = services.builder
+        clip = await to_thread.run_sync(builder.stored, config.voice)
+        session = _Session(services, config, builder.composer(clip, config, speed=config.speed))
     except FAULTS as error:
-        await tell(_error(as_request_error(error, FIELD_NAMES)))
+        await tell(_error(as_request_error(error)))
         raise _Closed from error
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -132,7 +131,7 @@ async def _session(socket: WebSocket, services: Services, given: dict[str, Any] 
     except ExceptionGroup as group:
         first = _first(group)
         if isinstance(first, FAULTS):
-            await tell(_error(as_request_error(first, FIELD_NAMES)))
+            await tell(_error(as_request_error(first)))
             raise _Closed from first
         raise first from None
     finally:
@@ -143,11 +142,11 @@ async def _session(socket: WebSocket, services: Services, given: dict[str, Any] 
 class _Session:
     """Three tasks joined by queues: listening to the client, making sentences, sending their audio in order."""
 
-    def __init__(self, services: Services, config: SessionConfig) -> None:
+    def __init__(self, services: Services, config: SessionConfig, composer: Composer) -> None:
         self.next: dict[str, Any] | None = None
         self._services = services
         self._config = config
-        self._composer = SpeechDesk(services).composer(config.voice, config.speed, config)
+        self._composer = composer
         self._cutter = SentenceCutter()
         # What the client writes beyond this waits in its own connection.
         self._texts: asyncio.Queue[str | None] = asyncio.Queue(64)
@@ -165,7 +164,7 @@ class _Session:
                     text = message.get("text")
                     if not isinstance(text, str):
                         raise RequestError(422, "invalid_request", "text of input.text must be a string", "text")
-                    await self._put(self._cutter.feed(text))
+                    await self._put(await to_thread.run_sync(self._cutter.feed, text))
                 case "input.flush" | "input.commit":
                     await self._put(self._cutter.flush())
                 case "input.done":
@@ -189,12 +188,12 @@ class _Session:
         index = 0
         held: tuple[Part, ...] = ()
         while (text := await self._texts.get()) is not None:
-            parts = held + self._composer.parts(text)
+            parts = held + await to_thread.run_sync(self._composer.parts, text)
             if not any(isinstance(part, Speech) for part in parts):
                 held = parts  # nothing to hear, or pauses, which go before the next sentence
                 continue
             held = ()
-            request = SpeechDesk(self._services).request(
+            request = self._services.builder.request(
                 parts, self._config, format=self._config.response_format, request_id=f"{current_request_id()}-{index}"
             )
             sentence = _Sentence(index, text, await self._submit(request))
@@ -280,23 +279,13 @@ def _config(message: dict[str, Any]) -> SessionConfig:
         case kind:
             message_type = f"type is {str(kind)[:40]!r}; a session begins with session.config"
             raise RequestError(422, "invalid_request", message_type, "type")
-    try:
-        return SessionConfig.model_validate(fields.get("session", fields))
-    except ValidationError as error:
-        raise invalid(error) from error
+    return SessionConfig.model_validate(fields.get("session", fields))
 
 
 def _error(error: RequestError) -> dict[str, Any]:
-    return {**error_body(error.status, error.code, error.message, error.field)["error"], "type": "error"}
+    return {**SPEECH_SOCKET.body(SPEECH_SOCKET.translate(error))["error"], "type": "error"}
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-async def _close(socket: WebSocket, code: int) -> None:
-    try:
-        await socket.close(code)
-    except (RuntimeError, WebSocketDisconnect):
-        log.debug("the connection was closed by the client first")

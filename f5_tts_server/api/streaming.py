@@ -20,6 +20,9 @@ from f5_tts_server.inference_types import AudioChunk, Failed, Metadata, RequestE
 
 log = logging.getLogger("f5.http")
 
+PING = b": ping\n\n"
+"""A comment in a stream of events."""
+
 
 class Interrupted(Exception):
     """Raised by a body whose format has no place for a failure: the connection closes without the reply's end."""
@@ -87,6 +90,15 @@ class TicketStream(Response):
     async def _send(self, send: Send, message: dict[str, object]) -> None:
         async with asyncio.timeout(self._stall_timeout_s):
             await send(message)
+
+
+async def audio_file(ticket: Ticket) -> AsyncIterator[bytes]:
+    """The encoded file. A failure cuts the reply off, for a file has no place to tell it."""
+    async for event in ticket:
+        if isinstance(event, AudioChunk):
+            yield event.data
+        elif isinstance(event, Failed):
+            raise Interrupted(event.error.message)
 
 
 async def with_pings(pieces: AsyncIterator[bytes], ping: bytes | None, ping_s: float) -> AsyncIterator[bytes]:

@@ -15,7 +15,6 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from f5_tts_server.api.services import Services
-from f5_tts_server.api.translation import TranslatingRoute
 from f5_tts_server.inference_types import RequestError, VoiceClip
 from f5_tts_server.voices.report import STORED_RATE, prepare, report
 from f5_tts_server.voices.store import MAX_NAME_LENGTH, MAX_TEXT_LENGTH, StoredVoice
@@ -51,7 +50,7 @@ _UPLOAD = {
 
 def router(services: Services) -> APIRouter:
     """The routes of this protocol."""
-    routes = APIRouter(prefix="/v1/audio/voices", route_class=TranslatingRoute, tags=["voices"])
+    routes = APIRouter(prefix="/v1/audio/voices", tags=["voices"])
 
     @routes.post("", status_code=201, openapi_extra=_UPLOAD)
     async def add(request: Request) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a request may ask for. Routers use the numbers in their schemas; `check` holds for all of them."""
+"""Checks that a request keeps to the limits, whichever protocol it came by."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 from f5_tts_server.formats import FORMATS
 from f5_tts_server.inference_types import GenerationRequest, Part, RequestError, Speech
-
-SPEED_MIN, SPEED_MAX = 0.25, 4.0
-CFG_MAX = 10.0
-PAUSE_MAX_S = 10.0
-SECONDS_MAX = 600.0
-SEED_MAX = 2**32 - 1
-PARTS_MAX = 1000
+from f5_tts_server.limits import (
+    CFG_MAX,
+    PARTS_MAX,
+    PAUSE_MAX_S,
+    SECONDS_MAX,
+    SECONDS_MIN,
+    SEED_MAX,
+    SPEED_MAX,
+    SPEED_MIN,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def check_parts(parts: Sequence[Part], limits: Limits, *, chars_before: int = 0,
             if not part.text.strip():
                 raise _refuse("text", "text is empty: there is nothing to speak")
             if part.seconds is not None:
-                _within("seconds", part.seconds, 0.1, SECONDS_MAX)
+                _within("seconds", part.seconds, SECONDS_MIN, SECONDS_MAX)
         else:
             _within("pause", part.seconds, 0.0, PAUSE_MAX_S)
     if chars > limits.text_chars:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from f5_tts_server.inference_types import Part, Pause, Speech, VoiceClip
+from f5_tts_server.limits import SECONDS_MIN
 from f5_tts_server.text.errors import ManuscriptError
 from f5_tts_server.text.markup import PauseMark, SpeedMark, VoiceMark, parse
 from f5_tts_server.text.plain import without_emoji, without_markdown
 from f5_tts_server.text.reading import read_as_words
 
 MAX_PARTS = 200
-MIN_PART_SECONDS = 0.2
 
 FindVoice = Callable[[str], VoiceClip]
 """Looks a voice up by the name that a `[voice:…]` mark gives; raises what the caller wants raised."""
@@ -88,9 +88,9 @@ def compose(text: str, composer: Composer, *, seconds: float | None = None) -> t
     weights = {id(part): len(part.text.encode()) / part.speed for part in spoken}
     left = seconds - sum(part.seconds for part in parts if isinstance(part, Pause))
     share = left / sum(weights.values())
-    if min(weights.values()) * share < MIN_PART_SECONDS:
+    if min(weights.values()) * share < SECONDS_MIN:
         raise ManuscriptError(
-            f"a duration of {seconds:g} s leaves one of {len(spoken)} spoken parts less than {MIN_PART_SECONDS:g} s"
+            f"a duration of {seconds:g} s leaves one of {len(spoken)} spoken parts less than {SECONDS_MIN:g} s"
         )
     return tuple(
         replace(part, seconds=weights[id(part)] * share) if isinstance(part, Speech) else part for part in parts

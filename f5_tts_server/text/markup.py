@@ -10,10 +10,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from f5_tts_server.limits import PAUSE_MAX_S, SPEED_MAX, SPEED_MIN
 from f5_tts_server.text.errors import ManuscriptError
-
-MAX_PAUSE_SECONDS = 10.0
-SPEEDS = (0.25, 4.0)
 
 _MARK = re.compile(r"\[\s*(pause|voice|speed)\s*:([^\[\]\n]*)\]", re.IGNORECASE)
 _DURATION = re.compile(r"(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})\s*(ms|s)?", re.IGNORECASE)
@@ -67,16 +65,14 @@ def _mark(kind: str, value: str) -> Mark:
 def _pause(value: str) -> float:
     match = _DURATION.fullmatch(value)
     seconds = float(match.group(1)) / (1000 if (match.group(2) or "").lower() == "ms" else 1) if match else math.nan
-    if not 0 < seconds <= MAX_PAUSE_SECONDS:
-        raise ManuscriptError(
-            f"[pause:{value[:20]}] is no pause; more than 0 and at most {MAX_PAUSE_SECONDS:g} seconds do"
-        )
+    if not 0 < seconds <= PAUSE_MAX_S:
+        raise ManuscriptError(f"[pause:{value[:20]}] is no pause; more than 0 and at most {PAUSE_MAX_S:g} seconds do")
     return seconds
 
 
 def _speed(value: str) -> float:
     match = _DURATION.fullmatch(value)
     speed = float(match.group(1)) if match and not match.group(2) else math.nan
-    if not SPEEDS[0] <= speed <= SPEEDS[1]:
-        raise ManuscriptError(f"[speed:{value[:20]}] is no speed; {SPEEDS[0]:g} to {SPEEDS[1]:g} do")
+    if not SPEED_MIN <= speed <= SPEED_MAX:
+        raise ManuscriptError(f"[speed:{value[:20]}] is no speed; {SPEED_MIN:g} to {SPEED_MAX:g} do")
     return speed

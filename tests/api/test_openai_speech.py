@@ -115,7 +115,7 @@ def test_our_options_are_taken(client: httpx.Client) -> None:
         ({"input": "x" * 4097}, 400, "input", "4096"),
         ({"input": "... !"}, 400, "input", "nothing to say"),
         ({"input": "a [pause:99] b"}, 400, "input", "10 seconds"),
-        ({"input": "a [voice:nobody] b"}, 404, "voice", "'nobody'"),
+        ({"input": "a [voice:nobody] b"}, 404, "input", "'nobody'"),
         ({"voice": "nobody"}, 404, "voice", "/v1/audio/voices"),
         ({"speed": 5}, 400, "speed", "4"),
         ({"response_format": "ogg"}, 400, "response_format", "mp3"),

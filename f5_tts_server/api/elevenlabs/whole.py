@@ -1,0 +1,75 @@
+"""Whole texts over HTTP, and the list of voices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+
+from f5_tts_server.api.elevenlabs.body import DEFAULT_FORMAT, VoiceSettings, codec
+from f5_tts_server.api.request_builder import RequestBuilder
+from f5_tts_server.api.request_id import current_request_id
+from f5_tts_server.api.services import Services
+from f5_tts_server.api.speech_options import SpeechOptions, Text
+from f5_tts_server.api.streaming import TicketStream, admit, audio_file
+from f5_tts_server.formats import FORMATS
+from f5_tts_server.inference_types import GenerationRequest
+
+MAX_TEXT = 10_000  # characters
+
+
+class ConvertBody(SpeechOptions):
+    """A whole text."""
+
+    text: Text = Field(min_length=1, max_length=MAX_TEXT)
+    model_id: str | None = None
+    voice_settings: VoiceSettings | None = None
+
+    def request(self, builder: RequestBuilder, voice: str, format: str, request_id: str) -> GenerationRequest:
+        """What the engine is asked. Blocks; raises what `RequestBuilder` raises."""
+        speed = self.voice_settings.speed if self.voice_settings else None
+        composer = builder.composer(builder.stored(voice), self, speed=speed)
+        return builder.whole(self.text, composer, self, format=format, request_id=request_id)
+
+
+def add(routes: APIRouter, services: Services) -> None:
+    """Add the routes."""
+    settings, engine, builder = services.settings, services.engine, services.builder
+
+    # Their `stream` differs only in when their server begins to answer; here both begin with the first audio.
+    @routes.post("/text-to-speech/{voice_id}", response_class=Response)
+    @routes.post("/text-to-speech/{voice_id}/stream", response_class=Response)
+    async def convert(
+        voice_id: str, body: ConvertBody, request: Request, output_format: str = DEFAULT_FORMAT
+    ) -> Response:
+        """Speech as an audio file that begins before it is finished."""
+        format = codec(output_format, services.sample_rate)
+        asked = await to_thread.run_sync(body.request, builder, voice_id, format, current_request_id())
+        ticket = engine.submit(asked)
+        await admit(ticket, request.receive)
+        return TicketStream(
+            ticket,
+            audio_file(ticket),
+            media_type=FORMATS[format].media_type,
+            ping=None,
+            ping_s=settings.ping_s,
+            stall_timeout_s=settings.stall_timeout_s,
+        )
+
+    @routes.get("/voices")
+    async def voices() -> dict[str, Any]:
+        """The stored voices as ElevenLabs lists its own."""
+        return {
+            "voices": [
+                {
+                    "voice_id": voice.id,
+                    "name": voice.name,
+                    "category": "premade" if voice.embedded else "cloned",
+                    "description": voice.description,
+                    "labels": {},
+                }
+                for voice in services.voices.list()
+            ]
+        }

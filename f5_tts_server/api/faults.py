@@ -1,0 +1,122 @@
+"""Everything that a caller can do wrong, as the error of a request. The application answers with it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+
+from f5_tts_server.api.errors import error_response
+from f5_tts_server.api.request_id import current_request_id
+from f5_tts_server.inference_types import RequestError
+from f5_tts_server.text import ManuscriptError
+from f5_tts_server.voices.report import UnusableClip
+from f5_tts_server.voices.store import InvalidVoice, ReadOnlyVoice, StoreFull, UnknownVoice, VoiceError, VoiceExists
+from f5_tts_server.voices.transcription import TranscriptionUnavailable
+
+_CODES = {
+    400: "invalid_body",
+    401: "unauthorized",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "body_too_slow",
+    413: "body_too_large",
+}
+
+_VOICE_ERRORS: dict[type[VoiceError], tuple[int, str, str]] = {
+    UnknownVoice: (404, "voice_not_found", "voice"),
+    InvalidVoice: (422, "invalid_voice", "name"),
+    VoiceExists: (409, "voice_exists", "name"),
+    StoreFull: (403, "voice_store_full", "audio_sample"),
+    ReadOnlyVoice: (403, "voice_read_only", "voice"),
+}
+
+FAULTS = (RequestError, VoiceError, ManuscriptError, UnusableClip, TranscriptionUnavailable, ValidationError)
+"""What `as_request_error` takes."""
+
+QUOTED = 200
+"""Characters of a value that an error quotes at most."""
+
+
+def as_request_error(error: Exception) -> RequestError:
+    """Any of `FAULTS` as the error of a request, with the engine's names of fields.
+
+    Raises ``error`` itself when it is none of them.
+    """
+    match error:
+        case RequestError():
+            return error
+        case ValidationError():
+            return _first_fault(error.errors()[0])
+        case ManuscriptError():
+            return RequestError(422, "invalid_request", f"text: {error}", "text")
+        case UnusableClip():
+            return RequestError(422, "unusable_clip", f"reference: {error}", "reference")
+        case TranscriptionUnavailable():
+            return RequestError(422, "transcription_unavailable", str(error), "ref_text")
+        case VoiceError():
+            status, code, field = _VOICE_ERRORS[type(error)]
+            return RequestError(status, code, str(error), field)
+    raise error
+
+
+def install(app: FastAPI) -> None:
+    """Make the application answer every fault in the caller's dialect."""
+
+    async def fault(request: Request, error: Exception) -> JSONResponse:
+        return error_response(as_request_error(error), request.scope)
+
+    for kind in FAULTS:
+        if kind is not ValidationError:  # one that comes up here is our own fault, not the caller's
+            app.exception_handler(kind)(fault)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return error_response(_first_fault(error.errors()[0]), request.scope)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        code = _CODES.get(error.status_code, "http_error")
+        told = RequestError(error.status_code, code, str(error.detail))
+        return error_response(told, request.scope, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def at_fault(request: Request, _: Exception) -> JSONResponse:
+        # Starlette re-raises it after this reply, and uvicorn logs the traceback.
+        request_id = current_request_id()
+        error = RequestError(500, "internal_error", f"request {request_id} failed; the server's log says why")
+        # This reply is made outside the middleware that adds the header to all others.
+        return error_response(error, request.scope, headers={"X-Request-ID": request_id})
+
+
+def _first_fault(fault: ErrorDetails) -> RequestError:
+    """A fault of a body as a sentence that names the field and the limit."""
+    where = [str(part)[:QUOTED] for part in fault["loc"] if part not in ("body", "query", "path", "header")]
+    if fault["type"] == "json_invalid":
+        return RequestError(400, "invalid_json", f"the body is not JSON: {fault['ctx']['error']}")
+    name = ".".join(where)
+    message = fault["msg"][:1].lower() + fault["msg"][1:]
+    shown = "" if fault["type"] == "missing" else f", not {_quoted(fault['input'])}"
+    return RequestError(422, "invalid_request", f"{name or 'body'}: {message}{shown}", name or None)
+
+
+def _quoted(value: Any) -> str:
+    """A value, or its beginning, in printable ASCII; the cost is bounded whatever its size."""
+    match value:
+        case dict():
+            return "an object"
+        case list() | tuple():
+            return "a list"
+        case bytes():
+            return f"{len(value)} bytes that are not JSON"
+        case str():
+            text, whole = json.dumps(value[:QUOTED]), len(value) <= QUOTED
+        case _:
+            text, whole = json.dumps(value, default=str), True
+    return text if whole and len(text) <= QUOTED else f"{text[:QUOTED]}..."

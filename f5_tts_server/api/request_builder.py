@@ -1,0 +1,95 @@
+"""Bodies of all protocols to the engine's requests: the one place where voices are found and texts are read."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from dataclasses import dataclass
+
+from f5_tts_server.api.speech_options import SpeechOptions
+from f5_tts_server.inference_types import GenerationRequest, Part, RequestError, SamplingDefaults, VoiceClip
+from f5_tts_server.limits import SEED_MAX
+from f5_tts_server.text import Composer, compose
+from f5_tts_server.voices.store import UnknownVoice, VoiceStore
+from f5_tts_server.voices.transcription import Transcriber
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBuilder:
+    """Makes requests. It decodes, may transcribe, and reads whole texts: routers call it on a worker thread.
+
+    Fields of errors have the engine's names, as `api.faults` renames them. Whatever is missing in the options is the
+    model's recommendation, ``defaults``; ``timeout_s`` is the deadline of requests that set none.
+    """
+
+    voices: VoiceStore
+    transcriber: Transcriber
+    defaults: SamplingDefaults
+    timeout_s: float
+
+    def stored(self, name: str | None) -> VoiceClip:
+        """The clip of a stored voice, by default the server's. Raises UnknownVoice."""
+        return (self.voices.default if name is None else self.voices.get(name)).clip
+
+    def reference(self, encoded: str, text: str | None) -> VoiceClip:
+        """A clip that came with the request, in base64; without its words it is transcribed, where the server can.
+
+        Raises:
+            RequestError: it is not base64, or empty.
+            UnusableClip, TranscriptionUnavailable: its words were not given and could not be found out.
+        """
+        if encoded.startswith("data:"):
+            encoded = encoded.partition(",")[2]
+        try:
+            audio = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise RequestError(422, "invalid_request", f"reference is not base64: {error}", "reference") from error
+        if not audio:
+            raise RequestError(422, "invalid_request", "reference is empty", "reference")
+        return VoiceClip(audio, text if text and text.strip() else self.transcriber.transcribe_clip(audio))
+
+    def composer(self, clip: VoiceClip, options: SpeechOptions, *, speed: float | None) -> Composer:
+        """What turns pieces of a text into parts; ``speed`` above 1 speaks faster, None is 1."""
+        return Composer(
+            find_voice=self._named_in_text,
+            clip=clip,
+            speed=1.0 if speed is None else speed,
+            read_numbers=options.read_numbers,
+            strip_markup=options.strip_markup,
+        )
+
+    def whole(
+        self, text: str, composer: Composer, options: SpeechOptions, *, format: str, request_id: str
+    ) -> GenerationRequest:
+        """The request for a text that is there as a whole.
+
+        Raises:
+            ManuscriptError: nothing in it can be said, a mark is wrong, or ``options.duration`` is too short.
+            RequestError: a mark names an unknown voice.
+        """
+        parts = compose(text, composer, seconds=options.duration)
+        return self.request(parts, options, format=format, request_id=request_id)
+
+    def request(
+        self, parts: tuple[Part, ...], options: SpeechOptions, *, format: str, request_id: str, open: bool = False
+    ) -> GenerationRequest:
+        """The request for parts that are made already, or, if ``open``, come later."""
+        defaults = self.defaults
+        return GenerationRequest(
+            parts=parts,
+            request_id=request_id,
+            seed=secrets.randbelow(SEED_MAX + 1) if options.seed is None else options.seed,
+            nfe=defaults.nfe if options.num_inference_steps is None else options.num_inference_steps,
+            cfg_strength=defaults.cfg_strength if options.guidance_scale is None else options.guidance_scale,
+            sway=defaults.sway if options.use_sway_sampling is None else options.use_sway_sampling,
+            format=format,
+            timeout_s=self.timeout_s if options.timeout_s is None else options.timeout_s,
+            open=open,
+        )
+
+    def _named_in_text(self, name: str) -> VoiceClip:
+        try:
+            return self.voices.get(name).clip
+        except UnknownVoice as error:
+            raise RequestError(404, "voice_not_found", f"text: {error}", "text") from error

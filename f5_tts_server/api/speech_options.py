@@ -1,0 +1,56 @@
+"""The body that all protocols share: our options of speech, which each takes beyond its own fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from f5_tts_server.limits import CFG_MAX, SECONDS_MAX, SECONDS_MIN, SEED_MAX, SPEED_MAX, SPEED_MIN, STEPS_MAX
+
+
+def encodable(value: Any) -> Any:
+    """Lone surrogates cannot be encoded, and no text has them."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("text has half of a surrogate pair, which is no character") from None
+    return value
+
+
+Text = Annotated[str, BeforeValidator(encodable)]
+Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
+
+Format = Literal["wav", "pcm", "flac", "mp3", "opus", "aac"]
+"""The formats of `formats.FORMATS`."""
+
+Steps = Annotated[int, Field(ge=1, le=STEPS_MAX, description="Steps of the flow: more is slower and finer.")]
+Guidance = Annotated[
+    float, Field(ge=0, le=CFG_MAX, allow_inf_nan=False, description="How closely text and voice rule.")
+]
+Speed = Annotated[float, Field(ge=SPEED_MIN, le=SPEED_MAX, allow_inf_nan=False, description="Above 1 speaks faster.")]
+Seed = Annotated[int, Field(ge=0, le=SEED_MAX, description="Equal seeds give equal audio; by default a random one.")]
+Seconds = Annotated[
+    float,
+    Field(ge=SECONDS_MIN, le=SECONDS_MAX, allow_inf_nan=False, description="Exact length of the clip in seconds."),
+]
+Timeout = Annotated[float, Field(gt=0, allow_inf_nan=False, description="Give up after so many seconds.")]
+Sway = Annotated[bool, Field(description="Spend more of the steps at the beginning of the flow.")]
+
+
+class SpeechOptions(BaseModel):
+    """Options beyond a protocol's own; what is left out is the model's recommendation. Unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    seed: Seed | None = None
+    num_inference_steps: Steps | None = None
+    guidance_scale: Guidance | None = None
+    use_sway_sampling: Sway | None = None
+    duration: Seconds | None = None
+    timeout_s: Timeout | None = None
+    read_numbers: bool = Field(
+        True, description="Read numbers, times, money, units and abbreviations as English words."
+    )
+    strip_markup: bool = Field(False, description="Leave out Markdown and emoji.")
