@@ -131,7 +131,7 @@ def serving(folder: Path, programs: ToyPrograms, **settings: Any) -> Iterator[Se
 
     chosen = Settings(model="toy", compilation_cache=None, **settings)
     voices = VoiceStore(folder / "uploads", embedded_voices(folder / "embedded"), max_voices=3)
-    defaults = SamplingDefaults(nfe=8, cfg_strength=2.0, speed=1.0, sway=True)
+    defaults = SamplingDefaults(nfe=8, cfg_strength=2.0, sway=True)
     app = create_app(chosen, load=lambda _: programs, defaults=lambda _: defaults, voices=voices)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=2)
