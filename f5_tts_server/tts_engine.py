@@ -265,7 +265,8 @@ class TTSEngine:
             )
         else:
             log.info("failed: %s (%s)", event.error.message, event.error.code, extra={"request_id": request_id})
-        self._requests.wake.set()
+        for wake in self._wakes:  # every stage lets go of what it holds for the request
+            wake.set()
 
     # threads
 

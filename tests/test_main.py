@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from f5_tts_server.inference_types import Speech, VoiceClip
 from tests.clips import file, speech
 from tests.generate_client import joined, parse_events, post, samples, stream
 from tests.server import ROOT, ServerProcess, running
@@ -68,7 +69,7 @@ def test_the_stream_is_one_valid_file_with_the_samples_of_the_whole_clip(server:
 
     by_hand = expected(
         ToyPrograms(),
-        TEXT.strip() + " " + TEXT.strip() + " " + TEXT.strip(),
+        Speech(f"{TEXT.strip()} {TEXT.strip()} {TEXT.strip()}", VoiceClip(b"", "")),
         seed=9,
         nfe=6,
         cfg=2.0,

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from f5_tts_server.engine.joiner import FADE_SECONDS
-from f5_tts_server.inference_types import Samples, StepRow
+from f5_tts_server.inference_types import Part, Pause, Samples, StepRow
 
 HOP = 256
 RATE = 24_000
@@ -89,11 +89,12 @@ def wave(values: np.ndarray) -> Samples:
 
 @dataclass
 class ToyPrograms:
-    """Implements `inference_types.Programs`. ``step_s`` and ``vocode_s`` are spent sleeping, a call each."""
+    """Implements `inference_types.Programs`. ``step_s`` and ``vocode_s`` are spent by ``sleep``, a call each."""
 
     step_s: float = 0.0
     vocode_s: float = 0.0
     load_s: float = 0.0
+    sleep: Callable[[float], None] = time.sleep
     slots: int = 4
     run_ahead: int = 0
     fail_late: bool = False  # a failing step raises when it is waited for, not when it is dispatched
@@ -109,7 +110,7 @@ class ToyPrograms:
     steps: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)  # bucket and slots of each step call
 
     def warm_up(self) -> None:
-        time.sleep(self.load_s)
+        self.sleep(self.load_s)
         self.compile_count = 7
 
     def prepare_reference(self, audio: bytes, text: str) -> Reference:
@@ -167,7 +168,7 @@ class ToyPrograms:
         assert state.x.shape[1] == bucket and len(rows) <= self.step_sizes[-1]
         self.steps.append((bucket, tuple(row.slot for row in rows)))
         if self.step_s:
-            time.sleep(self.step_s)
+            self.sleep(self.step_s)
         for row in rows:
             held = state.held[row.slot]
             try:
@@ -201,7 +202,7 @@ class ToyPrograms:
         plan, values = mel
         self._maybe_fail(plan, "vocode")
         if self.vocode_s:
-            time.sleep(self.vocode_s)
+            self.sleep(self.vocode_s)
         if "not-finite" in plan.text:
             values = values * np.nan
         return wave(values[start : min(stop, len(values) - 1)])
@@ -215,24 +216,31 @@ class ToyPrograms:
 
 def expected(
     programs: ToyPrograms,
-    text: str,
-    *,
+    *parts: Part,
     seed: int,
     nfe: int,
     cfg: float,
     sway: bool,
     first_seconds: float,
     ref_frames: int,
-    speed: float = 1.0,
 ) -> Samples:
-    """The whole clip of a one-part request, computed by hand: finished waves, joined by the official formula."""
+    """A request's whole clip, computed by hand: finished waves, joined by the official formula, parts set end to end."""
     reference = Reference(b"", 0, 1.0, ref_frames)
-    joined = np.zeros(0)
-    for index, piece in enumerate(programs.split(text, reference, speed=speed, first_seconds=first_seconds)):
-        plan = programs.plan(piece, reference, speed=speed, seconds=None)
-        gen = plan.frames - plan.ref_frames
-        segment = wave(target(piece, seed, index, nfe, cfg, sway, gen)[:-1])
-        n = min(int(FADE_SECONDS * RATE), len(joined), len(segment))
-        mixed = joined[len(joined) - n :] * np.linspace(1, 0, n) + segment[:n] * np.linspace(0, 1, n)
-        joined = np.concatenate([joined[: len(joined) - n], mixed, segment[n:]])
-    return joined.astype(np.float32)
+    clip, index, cut = [np.zeros(0)], 0, False
+    for part in parts:
+        if isinstance(part, Pause):
+            clip.append(np.zeros(round(part.seconds * RATE)))
+            continue
+        joined = np.zeros(0)
+        first = None if cut else first_seconds
+        for piece in programs.split(part.text, reference, speed=part.speed, first_seconds=first):
+            plan = programs.plan(piece, reference, speed=part.speed, seconds=None)
+            gen = plan.frames - plan.ref_frames
+            segment = wave(target(piece, seed, index, nfe, cfg, sway, gen)[:-1])
+            n = min(int(FADE_SECONDS * RATE), len(joined), len(segment))
+            mixed = joined[len(joined) - n :] * np.linspace(1, 0, n) + segment[:n] * np.linspace(0, 1, n)
+            joined = np.concatenate([joined[: len(joined) - n], mixed, segment[n:]])
+            index += 1
+        clip.append(joined)
+        cut = True
+    return np.concatenate(clip).astype(np.float32)

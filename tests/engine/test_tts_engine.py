@@ -106,18 +106,15 @@ async def error(ticket: RequestTicket) -> RequestError:
 def by_hand(
     toy: ToyPrograms, asked: GenerationRequest, first_seconds: float = EngineOptions().first_segment_s
 ) -> Samples:
-    (part,) = asked.parts
-    assert isinstance(part, Speech)
     return expected(
         toy,
-        part.text,
+        *asked.parts,
         seed=asked.seed,
         nfe=asked.nfe,
         cfg=asked.cfg_strength,
         sway=asked.sway,
         first_seconds=first_seconds,
         ref_frames=REF_FRAMES,
-        speed=part.speed,
     )
 
 
