@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 PARITY := .venv-parity
 CLIENTS := .venv-clients
 
-.PHONY: serve test lint parity clients golden evaluate clean
+.PHONY: serve test lint wheel parity clients golden evaluate clean
 
 ## serve: install and serve on http://127.0.0.1:8000
 serve: $(VENV)/runtime
@@ -20,6 +20,11 @@ lint: $(VENV)/dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+## wheel: build dist/f5_tts_server-VERSION-py3-none-any.whl, which brings the command f5-tts-serve
+wheel: $(VENV)/dev
+	rm -rf build
+	$(RUN) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 ## parity: compare live with the official PyTorch packages, on fresh seeds and at full size
 parity: $(PARITY)/done $(VENV)/dev
@@ -38,7 +43,7 @@ evaluate: $(VENV)/dev
 	$(RUN) -m training.evaluate
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(CLIENTS)
+	rm -rf $(VENV) $(PARITY) $(CLIENTS) build dist
 
 $(VENV)/runtime: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)

@@ -1,8 +1,4 @@
-"""The server: settings to engine to HTTP application. ``python main.py`` serves, ``python main.py --help`` lists flags.
-
-With ``--offline requests.jsonl --out folder`` the same engine works off a file instead. Other servers may run
-``uvicorn --factory main:create_app``.
-"""
+"""The server: settings to engine to HTTP application. With ``--offline`` the same engine works off a file instead."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from f5_tts_server import offline
+from f5_tts_server import __version__, offline
 from f5_tts_server.api import access, faults, routers
 from f5_tts_server.api.body_limit import BodyLimitMiddleware
 from f5_tts_server.api.request_id import RequestIdFilter, RequestIdMiddleware
@@ -63,7 +59,7 @@ def create_app(
             await engine.drain(0 if engine.broken else settings.grace_s)
             await asyncio.to_thread(engine.stop)
 
-    app = FastAPI(title="F5-TTS server", description=DESCRIPTION, version="1.0.0", lifespan=lifespan)
+    app = FastAPI(title="F5-TTS server", description=DESCRIPTION, version=__version__, lifespan=lifespan)
     app.state.settings = settings
     app.state.engine = engine
     app.state.voices = voices or VoiceStore(settings.voices_folder, EMBEDDED_VOICES, default=settings.voice)
@@ -114,9 +110,9 @@ def serve(app: FastAPI) -> int:
     return server.exit_code
 
 
-def main(arguments: list[str]) -> int:
-    """The command."""
-    settings = read_settings(arguments)
+def main(arguments: list[str], program: str = "python main.py") -> int:
+    """Serve, or with `--offline` work off a file; gives the process's exit code. `program` is the command's name."""
+    settings = read_settings(arguments, program=program)
     configure_logging(settings.log_level)
     try:
         app = create_app(settings)
@@ -127,7 +123,3 @@ def main(arguments: list[str]) -> int:
         services: Services = app.state.services
         return offline.run(app.state.engine, services.builder, settings)
     return serve(app)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

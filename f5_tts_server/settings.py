@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, NoDecode, SettingsConfigDict, SettingsError
 
 from f5_tts_server.engine.options import EngineOptions
 
@@ -25,7 +26,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        cli_prog_name="main.py",
         cli_kebab_case=True,
         cli_implicit_flags=True,
         cli_hide_none_type=True,
@@ -90,7 +90,7 @@ class Settings(BaseSettings):
 
     # how long
     chunk_size: float = Field(default=0.25, ge=0.01, le=60, description="seconds of audio in an event of a stream")
-    first_segment: float = Field(
+    first_segment_s: float = Field(
         default=1.0, ge=0.3, le=30, description="seconds of speech in a stream's first segment"
     )
     timeout_s: float = Field(
@@ -154,7 +154,7 @@ class Settings(BaseSettings):
             queue_limit=self.queue_limit,
             max_text_chars=self.max_text_chars,
             max_timeout_s=self.timeout_s,
-            first_segment_s=self.first_segment,
+            first_segment_s=self.first_segment_s,
             chunk_s=self.chunk_size,
             send_buffer_s=self.send_buffer_s,
             stall_timeout_s=self.stall_timeout_s,
@@ -163,25 +163,47 @@ class Settings(BaseSettings):
         )
 
 
-def read_settings(arguments: list[str] | None = None) -> Settings:
-    """Settings from the environment and, if given, command-line arguments, which win.
+def read_settings(arguments: list[str] | None = None, *, program: str = "python main.py") -> Settings:
+    """Settings from the environment and, if given, command-line arguments, which win; `program` is the command's name.
 
     Raises SystemExit with one sentence for each unknown or bad value.
     """
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
-    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    variables = [f"{PREFIX}{name}".upper() for name in Settings.model_fields]
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in variables)
     if unknown:
-        raise SystemExit(f"{', '.join(unknown)}: no such setting; python main.py --help lists all")
+        for name in unknown:
+            print(f"{name}: no such setting; {_nearest(name.upper(), variables, program)}", file=sys.stderr)
+        raise SystemExit(2)
     try:
-        return Settings() if arguments is None else CliApp.run(Settings, cli_args=arguments)
+        return Settings() if arguments is None else _parsed(arguments, program)
     except ValidationError as error:
         for fault in error.errors():
             message = fault["msg"].removeprefix("Value error, ")
             if fault["loc"]:
                 name = str(fault["loc"][0])
-                message = f"{PREFIX}{name.upper()} or --{name.replace('_', '-')}: {message} (it is {fault['input']!r})"
+                message = f"{PREFIX}{name.upper()} or {_flag(name)}: {message} (it is {fault['input']!r})"
             print(message, file=sys.stderr)
         raise SystemExit(2) from None
     except SettingsError as error:
-        print(f"{error}; python main.py --help lists all", file=sys.stderr)
+        flags = [_flag(name) for name in Settings.model_fields]
+        words = [argument.partition("=")[0] for argument in arguments or () if argument.startswith("--")]
+        unknown = [word for word in words if word not in flags]
+        for word in unknown:
+            print(f"{word}: no such flag; {_nearest(word, flags, program)}", file=sys.stderr)
+        if not unknown:
+            print(f"{error}; {program} --help lists all", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _parsed(arguments: list[str], program: str) -> Settings:
+    source = CliSettingsSource[Any](Settings, cli_prog_name=program)
+    return CliApp.run(Settings, cli_args=arguments, cli_settings_source=source)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _nearest(word: str, known: list[str], program: str) -> str:
+    close = get_close_matches(word, known, n=1, cutoff=0.7)
+    return f"did you mean {close[0]}?" if close else f"{program} --help lists all"

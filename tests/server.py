@@ -91,17 +91,23 @@ class ServerThread(Server):
 @contextmanager
 def running(*flags: str, toy: dict[str, Any] | None = None, ready: bool = True) -> Iterator[ServerProcess]:
     """A server with these flags on a free port; with ``toy`` the toy model with these settings, else the real one."""
+    command = [sys.executable, "-m", "tests.server", "--toy", json.dumps(toy), "--port", "0", *flags]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("F5_")}
+    with server_of(command, cwd=ROOT, environment=environment) as server:
+        if ready:
+            server.wait_until_ready()
+        yield server
+
+
+@contextmanager
+def server_of(command: list[str], *, cwd: Path, environment: dict[str, str]) -> Iterator[ServerProcess]:
+    """The server that a command starts, once its port answers; killed at the end if it still runs."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        command = [sys.executable, "-m", "tests.server", "--toy", json.dumps(toy), "--port", "0", *flags]
         with log.open("wb") as output:
-            environment = {name: value for name, value in os.environ.items() if not name.startswith("F5_")}
-            process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=environment)
+            process = subprocess.Popen(command, cwd=cwd, stdout=output, stderr=output, env=environment)
         try:
-            server = ServerProcess(_address(process, log), process, log)
-            if ready:
-                server.wait_until_ready()
-            yield server
+            yield ServerProcess(_address(process, log), process, log)
         finally:
             if process.poll() is None:
                 process.kill()

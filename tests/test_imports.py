@@ -23,8 +23,20 @@ MAY_IMPORT = {
     "serving": set(),
     "loading": {"inference_types", "f5", "settings"},
     "api": {"inference_types", "limits", "engine", "formats", "text", "voices", "settings"},
+    "speak": {"inference_types", "f5", "voices"},
+    "cli": {"app", "speak", "__version__"},
     "offline": {"inference_types", "tts_engine", "api", "formats", "voices", "settings"},
-    "app": {"inference_types", "tts_engine", "api", "voices", "settings", "serving", "loading", "offline"},
+    "app": {
+        "__version__",
+        "inference_types",
+        "tts_engine",
+        "api",
+        "voices",
+        "settings",
+        "serving",
+        "loading",
+        "offline",
+    },
 }
 
 

@@ -45,7 +45,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def flags(files: dict[str, str]) -> list[str]:
     named = [word for name, value in files.items() for word in (f"--{'model' if name == 'name' else name}", value)]
-    return [*named, "--buckets", "256,448", "--slots", "8", "--device-mesh", "1x1", "--first-segment", "2"]
+    return [*named, "--buckets", "256,448", "--slots", "8", "--device-mesh", "1x1", "--first-segment-s", "2"]
 
 
 @pytest.fixture(scope="module")

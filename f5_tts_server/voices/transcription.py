@@ -64,7 +64,7 @@ class Transcriber:
         except ModuleNotFoundError as error:
             raise TranscriptionUnavailable(
                 "ref_text is missing and this server cannot transcribe: send ref_text, or ask the operator to install the "
-                "transcription extra (pip install -r requirements-asr.txt)"
+                "transcription extra (pip install -r requirements-asr.txt, or f5-tts-server[asr])"
             ) from error
         try:
             model = faster_whisper.WhisperModel(self._name, device="auto", compute_type="default")
