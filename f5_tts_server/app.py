@@ -63,6 +63,8 @@ def create_app(
     app.state.settings = settings
     app.state.engine = engine
     app.state.voices = voices or VoiceStore(settings.voices_folder, EMBEDDED_VOICES, default=settings.voice)
+    if settings.fallback_voice is not None:
+        app.state.voices.get(settings.fallback_voice)
     services = Services(
         settings=settings,
         engine=engine,

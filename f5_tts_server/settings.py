@@ -60,6 +60,9 @@ class Settings(BaseSettings):
         default=Path("~/.cache/f5-tts-jax"), description="folder of compiled programs, which make the next start faster"
     )
     voice: str | None = Field(default=None, description="id or name of the voice of requests that name none")
+    fallback_voice: str | None = Field(
+        default=None, description="id or name of the voice of requests that name an unknown one; else they are refused"
+    )
     voices_folder: Path | None = Field(
         default=None, description="folder of uploaded voices; without it uploads are refused"
     )
@@ -86,6 +89,9 @@ class Settings(BaseSettings):
     frame_budget: int | None = Field(default=None, ge=1, description="padded frames a turn of steps may advance")
     max_text_chars: int = Field(default=10_000, ge=1, le=1_000_000, description="characters of text in a request")
     max_body_mib: float = Field(default=16.0, gt=0, le=1024, description="size of a request's body in MiB")
+    max_connections: int = Field(
+        default=512, ge=1, le=65536, description="requests and WebSockets open at a time; more get a 503, probes do not"
+    )
     reference_cache_mib: float = Field(default=64.0, ge=0, description="memory for prepared references in MiB")
 
     # how long
@@ -95,6 +101,12 @@ class Settings(BaseSettings):
     )
     timeout_s: float = Field(
         default=300.0, gt=0, le=86400, description="seconds a request may take; requests may ask for less"
+    )
+    receive_timeout_s: float = Field(
+        default=20.0,
+        gt=0,
+        description="seconds a client may take for a request's head, for its body (and 1 more for every 16 KiB), and for "
+        "the first message of a WebSocket",
     )
     send_buffer_s: float = Field(default=120.0, ge=1, description="seconds of audio made ahead of a reader")
     stall_timeout_s: float = Field(

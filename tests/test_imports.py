@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "settings": {"engine"},
     "serving": set(),
     "loading": {"inference_types", "f5", "settings"},
-    "api": {"inference_types", "limits", "engine", "formats", "text", "voices", "settings"},
+    "api": {"inference_types", "limits", "formats", "text", "voices", "settings"},
     "speak": {"inference_types", "f5", "voices"},
     "cli": {"app", "speak", "__version__"},
     "offline": {"inference_types", "tts_engine", "api", "formats", "voices", "settings"},

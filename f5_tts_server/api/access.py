@@ -28,8 +28,8 @@ log = logging.getLogger("f5.server")
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/v1/health", "/metrics", "/docs", "/openapi.json", "/favicon.ico"})
 OPEN_PREFIXES = ("/static/",)
-# ElevenLabs' clients may send the key in their first message; its router asks `Access.knows` itself.
-LATE_KEY_SUFFIX = "/stream-input"
+# ElevenLabs' clients may send the key in their first message; its routes ask `Access.knows` itself.
+LATE_KEY_SUFFIXES = ("/stream-input", "/multi-stream-input")
 
 MIN_KEY_LENGTH = 8
 _MOST_CALLERS = 10_000
@@ -94,7 +94,7 @@ class AccessMiddleware:
             return
         connection = HTTPConnection(scope)
         key = given_key(connection)
-        late = scope["type"] == "websocket" and key is None and scope["path"].endswith(LATE_KEY_SUFFIX)
+        late = scope["type"] == "websocket" and key is None and scope["path"].endswith(LATE_KEY_SUFFIXES)
         if not late and not self._access.knows(key):
             await _refuse(scope, receive, send, unauthorized())
             return

@@ -35,8 +35,14 @@ async def receive_object(socket: WebSocket, *, longest: int, within_s: float | N
         raise RequestError(413, "message_too_long", f"a message has {len(text)} characters; the limit is {longest}")
     try:
         parsed = json.loads(text)
+        if "\\u" in text:  # what an escape can make: half of a surrogate pair, which nothing can encode
+            json.dumps(parsed, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(422, "invalid_request", "a message has half of a surrogate pair") from error
     except ValueError as error:
         raise RequestError(400, "invalid_json", f"a message is not JSON: {error}") from error
+    except RecursionError as error:
+        raise RequestError(400, "invalid_json", "a message is nested too deeply") from error
     if not isinstance(parsed, dict):
         raise RequestError(400, "invalid_message", "a message is no JSON object")
     return parsed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import secrets
 from dataclasses import dataclass
 
@@ -14,23 +15,35 @@ from f5_tts_server.text import Composer, compose
 from f5_tts_server.voices.store import UnknownVoice, VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
 
+log = logging.getLogger("f5.http")
+
 
 @dataclass(frozen=True, slots=True)
 class RequestBuilder:
     """Makes requests. It decodes, may transcribe, and reads whole texts: routers call it on a worker thread.
 
     Fields of errors have the engine's names, as `api.faults` renames them. Whatever is missing in the options is the
-    model's recommendation, ``defaults``; ``timeout_s`` is the deadline of requests that set none.
+    model's recommendation, ``defaults``; ``timeout_s`` is the deadline of requests that set none, ``fallback`` the voice
+    of those that name an unknown one.
     """
 
     voices: VoiceStore
     transcriber: Transcriber
     defaults: SamplingDefaults
     timeout_s: float
+    fallback: str | None = None
 
     def stored(self, name: str | None) -> VoiceClip:
-        """The clip of a stored voice, by default the server's. Raises UnknownVoice."""
-        return (self.voices.default if name is None else self.voices.get(name)).clip
+        """The clip of a stored voice, by default the server's. Raises UnknownVoice where there is no fallback."""
+        if name is None:
+            return self.voices.default.clip
+        try:
+            return self.voices.get(name).clip
+        except UnknownVoice:
+            if self.fallback is None:
+                raise
+            log.info("voice %.64r is unknown: the fallback voice speaks", name)
+            return self.voices.get(self.fallback).clip
 
     def reference(self, encoded: str, text: str | None) -> VoiceClip:
         """A clip that came with the request, in base64; without its words it is transcribed, where the server can.

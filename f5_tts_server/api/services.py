@@ -5,19 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from prometheus_client import CollectorRegistry
+
 from f5_tts_server.api.access import Access
 from f5_tts_server.api.request_builder import RequestBuilder
-from f5_tts_server.engine.metrics import Metrics
 from f5_tts_server.inference_types import Engine, SamplingDefaults
 from f5_tts_server.settings import Settings
 from f5_tts_server.voices.store import VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
 
 
+class Metrics(Protocol):
+    """What an engine counts."""
+
+    @property
+    def registry(self) -> CollectorRegistry: ...
+
+
 class ServedEngine(Engine, Protocol):
     """An engine as probes see it too."""
 
-    metrics: Metrics
+    @property
+    def metrics(self) -> Metrics: ...
 
     @property
     def ready(self) -> bool:
@@ -46,4 +55,5 @@ class Services:
     @property
     def builder(self) -> RequestBuilder:
         """What makes the engine's requests of the protocols' bodies."""
-        return RequestBuilder(self.voices, self.transcriber, self.defaults, self.settings.timeout_s)
+        settings = self.settings
+        return RequestBuilder(self.voices, self.transcriber, self.defaults, settings.timeout_s, settings.fallback_voice)

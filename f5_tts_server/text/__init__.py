@@ -3,5 +3,6 @@
 from f5_tts_server.text.composer import Composer, compose
 from f5_tts_server.text.errors import ManuscriptError
 from f5_tts_server.text.sentences import SentenceCutter
+from f5_tts_server.text.ssml import TagReader, without_tags
 
-__all__ = ["Composer", "ManuscriptError", "SentenceCutter", "compose"]
+__all__ = ["Composer", "ManuscriptError", "SentenceCutter", "TagReader", "compose", "without_tags"]

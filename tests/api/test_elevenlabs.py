@@ -24,8 +24,9 @@ from elevenlabs.types import VoiceSettings
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from f5_tts_server.voices.store import UnknownVoice
 from tests.ffmpeg import decode
-from tests.server import ServerThread
+from tests.server import ServerThread, serving
 from tests.toy_programs import ToyPrograms
 
 # The SDK reads an attribute that its websockets library gives up.
@@ -155,6 +156,196 @@ def test_going_away_frees_the_engine(serve: Callable[..., ServerThread]) -> None
             if client.get("/v1/health").json()["engine"]["queues"]["active"]["depth"] == 0:
                 return
     raise AssertionError("the engine still works for a client that is gone")
+
+
+# several texts over one connection
+
+
+def open_multi(server: ServerThread, query: str = "output_format=pcm_24000", **headers: str) -> ClientConnection:
+    address = f"ws://{server.host}/v1/text-to-speech/ada/multi-stream-input?{query}"
+    return connect(address, open_timeout=20, additional_headers=headers)
+
+
+def hear_contexts(socket: ClientConnection, count: int) -> dict[str, bytes]:
+    """The audio of each context, until so many are final."""
+    audio: dict[str, bytes] = {}
+    final: set[str] = set()
+    while len(final) < count:
+        message = hear(socket)
+        assert "error" not in message, message
+        name = message["contextId"]
+        assert name not in final, "audio after the last message of its context"
+        audio[name] = audio.get(name, b"") + base64.b64decode(message["audio"] or "")
+        if message["isFinal"]:
+            final.add(name)
+    return audio
+
+
+def test_contexts_are_texts_of_their_own(server: ServerThread) -> None:
+    """The address was refused with 403, so that LiveKit's and Pipecat's ElevenLabs services failed."""
+    with open_multi(server) as socket:
+        for name in ("a", "b"):
+            say(socket, text=" ", context_id=name, voice_settings={"speed": 1.0}, seed=5)
+        for word in TEXT.split():
+            for name in ("a", "b"):
+                say(socket, text=f"{word} ", context_id=name)
+        say(socket, text="")  # keeps the connection, as Pipecat does
+        say(socket, text="", context_id="a")
+        for name in ("a", "b"):
+            say(socket, context_id=name, flush=True)
+            say(socket, context_id=name, close_context=True)
+        audio = hear_contexts(socket, 2)
+        assert audio["a"] == audio["b"]
+        say(socket, text=f"{TEXT} ", context_id="a", seed=5)  # the name is free again
+        say(socket, text="", context_id="a", close_context=True)
+        assert hear_contexts(socket, 1)["a"] == audio["a"]
+    with open_socket(server) as single:
+        say(single, text=" ", seed=5)
+        say(single, text=f"{TEXT} ")
+        say(single, text="")
+        alone = b""
+        while not (message := hear(single)).get("isFinal"):
+            alone += base64.b64decode(message["audio"])
+    assert alone == audio["a"]
+
+
+def test_closing_the_connection_speaks_what_is_written(server: ServerThread) -> None:
+    with open_multi(server) as socket:
+        say(socket, text=f"{TEXT} ")
+        say(socket, text="And a last one", context_id="other")
+        say(socket, close_socket=True)
+        audio = hear_contexts(socket, 2)
+        assert set(audio) == {"default", "other"}
+        assert all(len(data) > 2 * 6_000 for data in audio.values())
+        with pytest.raises(ConnectionClosed):
+            hear(socket)
+
+
+def test_a_fault_of_a_context_leaves_the_others(server: ServerThread) -> None:
+    with open_multi(server) as socket:
+        say(socket, text=" ", context_id="good")
+        say(socket, text="Wait [pause:77] here. ", context_id="bad", flush=True)
+        error = hear(socket)
+        assert error["contextId"] == "bad"
+        assert "10 seconds" in error["message"]
+        say(socket, text="It has a fail-step inside.", context_id="broken", close_context=True)
+        while "error" not in (message := hear(socket)):
+            assert message["contextId"] == "broken"
+        assert (message["contextId"], message["error"]) == ("broken", "internal_error")
+        say(socket, text=TEXT, context_id="good", close_context=True)
+        assert len(hear_contexts(socket, 1)["good"]) > 2 * 24_000
+
+
+def test_contexts_are_bounded_and_closed_ones_take_no_text(serve: Callable[..., ServerThread]) -> None:
+    server = serve(ToyPrograms(step_s=0.02))
+    with open_multi(server) as socket:
+        for number in range(9):
+            say(socket, text=" ", context_id=f"c{number}")
+        error = hear(socket)
+        assert (error["contextId"], error["error"]) == ("c8", "too_many_contexts")
+        say(socket, text=TEXT, context_id="c0", close_context=True)
+        say(socket, text="More.", context_id="c0")
+        heard = [hear(socket)]
+        while not heard[-1].get("isFinal"):
+            heard.append(hear(socket))
+        assert [message["error"] for message in heard if "error" in message] == ["context_closed"]
+
+
+def test_a_multi_connection_needs_a_key(serve: Callable[..., ServerThread]) -> None:
+    server = serve(api_keys=("secret-key-1",))
+    with open_multi(server, **{"xi-api-key": "secret-key-1"}) as socket:
+        say(socket, text=TEXT, context_id="a", close_context=True)
+        assert hear_contexts(socket, 1)["a"]
+    with open_multi(server) as socket:
+        say(socket, text=TEXT, context_id="a", close_context=True)
+        assert hear(socket)["error"] == "invalid_api_key"
+        with pytest.raises(ConnectionClosed):
+            hear(socket)
+
+
+# what other systems have
+
+
+def test_breaks_are_pauses_and_tags_are_not_spoken(client: httpx.Client) -> None:
+    def samples(text: str) -> bytes:
+        body = {"text": text, "seed": 1}
+        return client.post("/v1/text-to-speech/ada?output_format=pcm_24000", json=body).content
+
+    assert samples('One here.<break time="1.5s"/> Two there.') == samples("One here. [pause:1.5] Two there.")
+    assert samples('Say <phoneme alphabet="ipa" ph="x">tomato</phoneme> now.') == samples("Say tomato now.")
+
+
+def test_a_break_that_comes_in_pieces_is_a_pause(server: ServerThread) -> None:
+    def samples(*texts: str) -> bytes:
+        audio = b""
+        with open_socket(server) as socket:
+            say(socket, text=" ", seed=1)
+            for text in (*texts, ""):
+                say(socket, text=text)
+            while not (message := hear(socket)).get("isFinal"):
+                audio += base64.b64decode(message["audio"])
+        return audio
+
+    pieces = ("One sentence is here. <bre", 'ak time="1.', '5s"/> Two are ', "there now. ")
+    assert samples(*pieces) == samples("One sentence is here. [pause:1.5] Two are there now. ")
+
+
+def test_timestamps_are_refused_as_not_made(client: httpx.Client) -> None:
+    for path in ("with-timestamps", "stream/with-timestamps"):
+        reply = client.post(f"/v1/text-to-speech/ada/{path}", json={"text": TEXT})
+        assert reply.status_code == 501
+        assert reply.json()["detail"]["status"] == "not_implemented"
+        assert "times of words" in reply.json()["detail"]["message"]
+
+
+def test_the_list_of_models_has_the_shape_of_who_asks(sdk: ElevenLabs, client: httpx.Client) -> None:
+    """ElevenLabs' JavaScript SDK threw at OpenAI's shape."""
+    (model,) = sdk.models.list()
+    assert (model.model_id, model.can_do_text_to_speech) == ("toy", True)
+    assert client.get("/v1/models").json()["object"] == "list"
+    agent = {"User-Agent": "@elevenlabs/elevenlabs-js/2.73.0"}
+    assert client.get("/v1/models", headers=agent).json()[0]["model_id"] == "toy"
+
+
+def test_a_fallback_voice_speaks_for_unknown_ones(serve: Callable[..., ServerThread]) -> None:
+    """Clients made for ElevenLabs ask for its stock voices; the operator may say who speaks for them."""
+    server = serve(fallback_voice="Ben")
+    stock = "21m00Tcm4TlvDq8ikWAM"
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        body = {"text": TEXT, "seed": 1}
+        found, ben = (
+            client.post(f"/v1/text-to-speech/{voice}?output_format=pcm_24000", json=body).content
+            for voice in (stock, "ben")
+        )
+        assert found == ben
+        builder = server.app.state.services.builder  # the toy model's voices sound alike
+        assert builder.stored(stock) == server.voices.get("ben").clip != server.voices.default.clip
+        spoken = client.post("/v1/audio/speech", json={"model": "m", "input": TEXT, "voice": "Rachel"})
+        assert spoken.status_code == 200
+        marked = client.post("/v1/text-to-speech/ada", json={"text": "[voice:nobody] Hello."})
+        assert marked.status_code == 404, "a mark means the voice that it names"
+
+
+def test_an_unknown_fallback_voice_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(UnknownVoice, match="nobody"), serving(tmp_path, ToyPrograms(), fallback_voice="nobody"):
+        pass
+
+
+def test_errors_before_the_route_have_the_protocols_shape(serve: Callable[..., ServerThread]) -> None:
+    server = serve(api_keys=("secret-key-1",), max_body_mib=0.1)
+    with httpx.Client(base_url=server.url) as client:
+        path, key = "/v1/text-to-speech/ada", {"xi-api-key": "secret-key-1"}
+        replies = {
+            401: client.post(path, json={"text": TEXT}),
+            404: client.get("/v1/text-to-speech/ada/nothing/here", headers=key),
+            405: client.get(path, headers=key),
+            413: client.post(path, content=b"x" * 2**18, headers=key),
+            422: client.post(path, json={"text": ""}, headers=key),
+        }
+        for status, reply in replies.items():
+            assert reply.status_code == status
+            assert set(reply.json()["detail"]) == {"status", "message", "param"}
+        assert set(client.get("/v1/audio/speech", headers=key).json()) == {"error"}
 
 
 @contextmanager

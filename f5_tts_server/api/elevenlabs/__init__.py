@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from f5_tts_server.api.elevenlabs import live, whole
+from f5_tts_server.api.elevenlabs import multi_stream_input, stream_input, whole
 from f5_tts_server.api.services import Services
 
 
@@ -16,5 +16,6 @@ def router(services: Services) -> APIRouter:
     """The routes of this protocol."""
     routes = APIRouter(prefix="/v1", tags=["ElevenLabs"])
     whole.add(routes, services)
-    live.add(routes, services)
+    stream_input.add(routes, services)
+    multi_stream_input.add(routes, services)
     return routes

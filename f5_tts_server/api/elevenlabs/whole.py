@@ -15,7 +15,8 @@ from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import SpeechOptions, Text
 from f5_tts_server.api.streaming import TicketStream, admit, audio_file
 from f5_tts_server.formats import FORMATS
-from f5_tts_server.inference_types import GenerationRequest
+from f5_tts_server.inference_types import GenerationRequest, RequestError
+from f5_tts_server.text import without_tags
 
 MAX_TEXT = 10_000  # characters
 
@@ -31,7 +32,7 @@ class ConvertBody(SpeechOptions):
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises."""
         speed = self.voice_settings.speed if self.voice_settings else None
         composer = builder.composer(builder.stored(voice), self, speed=speed)
-        return builder.whole(self.text, composer, self, format=format, request_id=request_id)
+        return builder.whole(without_tags(self.text), composer, self, format=format, request_id=request_id)
 
 
 def add(routes: APIRouter, services: Services) -> None:
@@ -57,6 +58,12 @@ def add(routes: APIRouter, services: Services) -> None:
             ping_s=settings.ping_s,
             stall_timeout_s=settings.stall_timeout_s,
         )
+
+    @routes.post("/text-to-speech/{voice_id}/with-timestamps", include_in_schema=False)
+    @routes.post("/text-to-speech/{voice_id}/stream/with-timestamps", include_in_schema=False)
+    async def with_timestamps(voice_id: str) -> None:
+        message = f"times of words are not made here: /v1/text-to-speech/{voice_id[:64]} speaks without them"
+        raise RequestError(501, "not_implemented", message)
 
     @routes.get("/voices")
     async def voices() -> dict[str, Any]:

@@ -1,0 +1,112 @@
+"""Speech of a text that is still being written: what both of ElevenLabs' WebSockets do with it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+from anyio import to_thread
+
+from f5_tts_server.api.elevenlabs.body import VoiceSettings
+from f5_tts_server.api.services import Services
+from f5_tts_server.api.speech_options import SpeechOptions, Text
+from f5_tts_server.inference_types import AudioChunk, Failed, GenerationRequest, Part, Ticket
+from f5_tts_server.text import Composer, SentenceCutter, TagReader
+
+
+class Opening(SpeechOptions):
+    """The first message of a text."""
+
+    text: Text = ""
+    voice_settings: VoiceSettings | None = None
+    xi_api_key: str | None = None
+    authorization: str | None = None
+    duration: None = None
+
+    @property
+    def key(self) -> str | None:
+        """The API key, where the message brings it."""
+        return self.xi_api_key or (self.authorization or "").removeprefix("Bearer ") or None
+
+
+def opening_of(message: dict[str, Any]) -> Opening:
+    """A message as the first of a text. Raises ValidationError."""
+    return Opening.model_validate({name.replace("-", "_"): value for name, value in message.items()})
+
+
+class WrittenSpeech:
+    """A request that begins with the first sentence that can be heard, and is open until its text is finished."""
+
+    def __init__(self, services: Services, composer: Composer, request: GenerationRequest) -> None:
+        self._services = services
+        self._composer = composer
+        self._request = request
+        self._tags = TagReader()
+        self._cutter = SentenceCutter()
+        self._ticket: asyncio.Future[Ticket | None] = asyncio.get_running_loop().create_future()
+        self.finished = False
+
+    @classmethod
+    async def begin(
+        cls, services: Services, voice: str, opening: Opening, *, format: str, request_id: str
+    ) -> WrittenSpeech:
+        """The speech that a first message asks for. Raises what `RequestBuilder` raises."""
+        builder = services.builder
+        speed = opening.voice_settings.speed if opening.voice_settings else None
+        clip = await to_thread.run_sync(builder.stored, voice)
+        request = builder.request((), opening, format=format, request_id=request_id, open=True)
+        return cls(services, builder.composer(clip, opening, speed=speed), request)
+
+    async def write(self, text: str, *, flush: bool = False) -> None:
+        """Add text; its sentences are spoken as they complete, with ``flush`` all of it at once.
+
+        Raises RequestError or ManuscriptError.
+        """
+        for part in await to_thread.run_sync(self._parts, text, flush):
+            if not self._ticket.done():
+                self._ticket.set_result(self._services.engine.submit(self._request))
+            ticket = self._ticket.result()
+            assert ticket is not None  # it is None only when the text is finished
+            ticket.append(part)
+
+    async def finish(self) -> None:
+        """Say that no text follows. Raises what `write` raises."""
+        if self.finished:
+            return
+        await self.write("", flush=True)
+        self.finished = True
+        if self._ticket.done():
+            ticket = self._ticket.result()
+            assert ticket is not None  # nothing but the next line makes it so
+            ticket.finish()
+        else:
+            self._ticket.set_result(None)
+
+    def cancel(self) -> None:
+        """Give up what is not spoken yet. Harmless when all is."""
+        self.finished = True
+        if not self._ticket.done():
+            self._ticket.set_result(None)
+        elif not self._ticket.cancelled() and (ticket := self._ticket.result()) is not None:
+            ticket.cancel()
+
+    async def messages(self) -> AsyncIterator[dict[str, Any]]:
+        """What the client is told: the audio as it is made, then that it was all. Raises RequestError."""
+        ticket = await self._ticket
+        if ticket is not None:
+            async for event in ticket:
+                if isinstance(event, Failed):
+                    raise event.error
+                if isinstance(event, AudioChunk) and event.data:
+                    audio = base64.b64encode(event.data).decode()
+                    yield {"audio": audio, "isFinal": None, "alignment": None, "normalizedAlignment": None}
+        yield {"audio": None, "isFinal": True}
+
+    def _parts(self, text: str, flush: bool) -> list[Part]:
+        pieces = self._cutter.feed(self._tags.feed(text))
+        if flush:
+            pieces += self._cutter.feed(self._tags.flush())
+            pieces += self._cutter.flush()
+        return [part for piece in pieces for part in self._composer.parts(piece)]
