@@ -8,20 +8,18 @@ export class Player {
     this.rate = rate;
     this.next = 0; // when the piece after the last one is due
     this.queued = 0; // seconds handed over
-    this.sources = [];
   }
 
   play(samples) {
+    if (this.context.state === "closed") return;
     const buffer = this.context.createBuffer(1, samples.length, this.rate);
     buffer.copyToChannel(samples, 0);
     const source = new AudioBufferSourceNode(this.context, { buffer });
     source.connect(this.context.destination);
     const due = Math.max(this.next, this.context.currentTime + LEAD);
     source.start(due);
-    this.sources.push(source);
     this.next = due + buffer.duration;
     this.queued += buffer.duration;
-    return source;
   }
 
   /** Seconds heard so far; waits for late pieces count as not heard. */

@@ -1,5 +1,7 @@
 // What the page asks of the server it came from.
 
+import { say } from "/static/strings.js";
+
 let key = sessionStorage.getItem("key") ?? "";
 
 export function setKey(value) {
@@ -9,10 +11,12 @@ export function setKey(value) {
 
 export const hasKey = () => key !== "";
 
-/** fetch with the key; a reply that is an error is thrown as one, in the server's words. */
+/** fetch with the key. A reply that is an error is thrown, in the server's words; no reply at all is `unreachable`. */
 export async function call(path, options = {}) {
   const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
-  const reply = await fetch(path, { ...options, headers });
+  const reply = await fetch(path, { ...options, headers }).catch((error) => {
+    throw error.name === "AbortError" ? error : Object.assign(new Error(say("unreachable")), { unreachable: true });
+  });
   if (!reply.ok) {
     const body = await reply.json().catch(() => null);
     const error = new Error(body?.error?.message ?? `the server answered ${reply.status}`);
@@ -36,14 +40,16 @@ export async function* speech(body, signal) {
     whole = data.is_final;
     yield data;
   }
-  if (!whole) throw new Error("the connection ended before the clip was whole");
+  if (!whole) throw new Error(say("lost"));
 }
 
 async function* events(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : Object.assign(new Error(say("lost")), { unreachable: true });
+    });
     if (done) return;
     text += value;
     const blocks = text.split("\n\n");

@@ -1,40 +1,78 @@
-// Choosing a voice, and adding one from a file or the microphone.
+// Choosing voices, and adding one from a file or the microphone.
 
+import { confirmed } from "/static/confirm.js";
 import { call } from "/static/server.js";
 import { asWav, base64Of } from "/static/sound.js";
+import { say } from "/static/strings.js";
 
 const $ = (id) => document.getElementById(id);
 const READ_BY_SERVER = /\.(wav|flac|mp3|ogg|oga|aiff?)$/i;
 const UNSAVED = "unsaved clip";
 
 let stored = [];
+let standard = null; // the server's default
 let clip = null; // the file chosen or recorded
 let unsaved = null; // { audio: base64, words } to be used without saving
+let recorder = null; // while a clip is recorded
 
-/** The voice chosen, as fields of a request. */
-export function chosenVoice() {
-  const value = $("voice").value;
-  if (value === UNSAVED) return { ref_audio_base64: unsaved.audio, ref_text: unsaved.words };
-  return value ? { voice: value } : {};
+const fieldsOf = (value) =>
+  value === UNSAVED ? { ref_audio_base64: unsaved.audio, ref_text: unsaved.words } : value ? { voice: value } : {};
+
+const nameOf = (value) => (value === UNSAVED ? say("unsaved") : (stored.find((one) => one.id === value)?.name ?? value));
+
+/** The voice chosen: its name and its fields of a request. */
+export const chosenVoice = () => ({ name: nameOf($("voice").value), fields: fieldsOf($("voice").value) });
+
+/** The voices ticked for a comparison, like `chosenVoice`. */
+export const comparedVoices = () =>
+  [...document.querySelectorAll("#compared input:checked")].map(({ value }) => ({ name: nameOf(value), fields: fieldsOf(value) }));
+
+/** Chooses the voice of a request made before, if it is still there. */
+export function chooseVoiceOf(request) {
+  const value = request.ref_text !== undefined ? UNSAVED : (request.voice ?? standard);
+  if ([...$("voice").options].some((option) => option.value === value)) $("voice").value = value;
+  showVoice();
 }
 
-export const isUnsaved = () => $("voice").value === UNSAVED;
-
-export async function loadVoices(choose) {
-  const { voices, default: standard } = await (await call("/v1/audio/voices")).json();
-  stored = voices;
-  const options = voices.map((voice) => new Option(voice.name, voice.id));
-  if (unsaved) options.push(new Option("This clip (not saved)", UNSAVED));
-  $("voice").replaceChildren(...options);
-  const wanted = choose ?? standard;
-  if (wanted) $("voice").value = wanted;
-  offerDeletion();
+export async function loadVoices() {
+  const reply = await (await call("/v1/audio/voices")).json();
+  stored = reply.voices;
+  standard = reply.default;
+  showVoices();
 }
 
-function offerDeletion() {
+/** Writes the voices into the select and the list of those to compare; what was chosen stays chosen. */
+export function showVoices(choose) {
+  const ticked = new Set([...document.querySelectorAll("#compared input:checked")].map((box) => box.value));
+  const wanted = choose ?? ($("voice").value || standard);
+  const values = [...stored.map((voice) => voice.id), ...(unsaved ? [UNSAVED] : [])];
+  $("voice").replaceChildren(...values.map((value) => new Option(nameOf(value), value)));
+  $("voice").value = values.includes(wanted) ? wanted : standard;
+  $("compared").replaceChildren(...values.map((value, index) => {
+    const box = Object.assign(document.createElement("input"), { type: "checkbox", value });
+    box.checked = ticked.size ? ticked.has(value) : index < 2;
+    const label = document.createElement("label");
+    label.append(box, ` ${nameOf(value)}`);
+    return label;
+  }));
+  showVoice();
+}
+
+function showVoice() {
   const voice = stored.find((one) => one.id === $("voice").value);
-  $("delete-voice").hidden = !voice || voice.embedded;
+  $("delete-voice").hidden = !voice || voice.embedded || !$("many-voices").hidden;
 }
+
+/** Between one voice and several to compare. */
+export function toggleComparison() {
+  const several = $("many-voices").hidden;
+  $("many-voices").hidden = !several;
+  $("one-voice").hidden = several;
+  $("compare").setAttribute("aria-pressed", several);
+  showVoice();
+}
+
+export const comparing = () => !$("many-voices").hidden;
 
 function choose(blob, name) {
   clip = { blob, name };
@@ -52,19 +90,20 @@ function tell(title, lines, bad = false) {
   if (bad) heading.setAttribute("role", "alert");
   const list = document.createElement("ul");
   list.append(...lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })));
-  $("report").replaceChildren(heading, list);
+  $("report").replaceChildren(heading, ...(lines.length ? [list] : []));
 }
 
 function describe(report) {
-  const percent = (100 * report.clipped_fraction).toFixed(1);
   const [low, high] = report.plausible_characters_per_second;
   return [
-    `${report.duration.toFixed(1)} s at ${report.sample_rate} Hz, ${report.speech_duration.toFixed(1)} s of speech`,
-    `silence: ${report.leading_silence.toFixed(2)} s before, ${report.trailing_silence.toFixed(2)} s after`,
-    `noise floor ${report.noise_floor_db} dB, speech ${report.speech_level_db} dB, ${percent} % clipped`,
-    `${report.characters_per_second} characters a second (usual: ${low} to ${high})`,
-    ...report.actions.map((action) => `done: ${action}`),
-    ...report.remarks.map((remark) => `note: ${remark}`),
+    say("reportLength", { seconds: report.duration.toFixed(1), rate: report.sample_rate, speech: report.speech_duration.toFixed(1) }),
+    say("reportSilence", { before: report.leading_silence.toFixed(2), after: report.trailing_silence.toFixed(2) }),
+    say("reportLevels", {
+      noise: report.noise_floor_db, speech: report.speech_level_db, clipped: (100 * report.clipped_fraction).toFixed(1),
+    }),
+    say("reportRate", { rate: report.characters_per_second, low, high }),
+    ...report.actions.map((text) => say("reportDone", { text })),
+    ...report.remarks.map((text) => say("reportNote", { text })),
   ];
 }
 
@@ -77,9 +116,10 @@ async function save(event) {
     form.set("ref_text", $("words").value);
     form.set("audio_sample", clip.blob, clip.name);
     const voice = await (await call("/v1/audio/voices", { method: "POST", body: form })).json();
-    tell(`Voice “${voice.name}” is saved.`, describe(voice.report));
+    tell(say("saved", { name: voice.name }), describe(voice.report));
     $("name").value = $("words").value = "";
-    await loadVoices(voice.id);
+    await loadVoices();
+    showVoices(voice.id);
   } catch (error) {
     tell(error.message, [], true);
   } finally {
@@ -88,44 +128,57 @@ async function save(event) {
 }
 
 async function useOnce() {
-  if (!$("words").value.trim()) return tell("Say what is said in the clip.", [], true);
+  if (!$("words").value.trim()) return tell(say("sayWords"), [], true);
   unsaved = { audio: base64Of(new Uint8Array(await clip.blob.arrayBuffer())), words: $("words").value };
-  await loadVoices(UNSAVED);
-  tell("The clip is chosen as the voice; it is sent with each request and not saved.", []);
+  showVoices(UNSAVED);
+  tell(say("onceChosen"), []);
+}
+
+async function remove() {
+  const id = $("voice").value;
+  if (!(await confirmed(say("askDelete", { name: nameOf(id) }), say("yesDelete")))) return;
+  await call(`/v1/audio/voices/${encodeURIComponent(id)}`, { method: "DELETE" });
+  await loadVoices();
 }
 
 async function record() {
-  const button = $("record");
-  if (button.recorder) return button.recorder.stop();
+  if (recorder) return recorder.stop();
   const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false } });
-  const recorder = (button.recorder = new MediaRecorder(stream));
+  recorder = new MediaRecorder(stream);
   const pieces = [];
   recorder.ondataavailable = (event) => pieces.push(event.data);
-  recorder.onstop = async () => {
-    button.recorder = null;
-    button.setAttribute("aria-pressed", "false");
-    button.textContent = "Record";
+  recorder.onstop = reported(async () => {
+    const type = recorder.mimeType;
+    recorder = null;
+    showRecording();
     stream.getTracks().forEach((track) => track.stop());
-    choose(await asWav(new Blob(pieces, { type: recorder.mimeType })), "recording.wav");
-  };
+    choose(await asWav(new Blob(pieces, { type })), "recording.wav");
+  });
   recorder.start();
-  button.setAttribute("aria-pressed", "true");
-  button.textContent = "Stop recording";
+  showRecording();
+}
+
+export function showRecording() {
+  $("record").setAttribute("aria-pressed", recorder !== null);
+  $("record").textContent = say(recorder ? "recording" : "record");
 }
 
 const reported = (action) => (...given) => Promise.resolve(action(...given)).catch((error) => tell(error.message, [], true));
 
-$("voice").addEventListener("change", offerDeletion);
-$("delete-voice").addEventListener("click", reported(async () => {
-  await call(`/v1/audio/voices/${encodeURIComponent($("voice").value)}`, { method: "DELETE" });
-  await loadVoices();
-}));
-$("file").addEventListener("change", reported(async () => {
-  const [file] = $("file").files;
-  if (!file) return;
-  const readable = READ_BY_SERVER.test(file.name);
-  choose(readable ? file : await asWav(file), readable ? file.name : `${file.name}.wav`);
-}));
-$("record").addEventListener("click", reported(record));
-$("once").addEventListener("click", reported(useOnce));
-$("add").addEventListener("submit", save);
+/** Connects the controls; `onError` is told what goes wrong outside the dialog. */
+export function startVoices(onError) {
+  $("voice").addEventListener("change", showVoice);
+  $("add-voice").addEventListener("click", () => $("add-dialog").showModal());
+  $("close-add").addEventListener("click", () => $("add-dialog").close());
+  $("add-dialog").addEventListener("close", () => recorder?.stop());
+  $("delete-voice").addEventListener("click", () => remove().catch(onError));
+  $("file").addEventListener("change", reported(async () => {
+    const [file] = $("file").files;
+    if (!file) return;
+    const readable = READ_BY_SERVER.test(file.name);
+    choose(readable ? file : await asWav(file), readable ? file.name : `${file.name}.wav`);
+  }));
+  $("record").addEventListener("click", reported(record));
+  $("once").addEventListener("click", reported(useOnce));
+  $("add").addEventListener("submit", save);
+}

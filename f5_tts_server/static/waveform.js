@@ -1,4 +1,4 @@
-// The clip so far as a row of bars; those that have been heard are darker.
+// The clip so far as a row of bars; those that have been heard are stronger.
 
 const SECONDS_A_BAR = 0.05;
 
@@ -35,13 +35,16 @@ export class Waveform {
     canvas.height = height * scale;
     const pen = canvas.getContext("2d");
     pen.scale(scale, scale);
-    const style = getComputedStyle(document.documentElement);
+    pen.fillStyle = getComputedStyle(canvas).color;
     // A short clip keeps its bars at the left, a long one is squeezed.
-    const step = Math.min(4, width / Math.max(1, peaks.length));
+    const step = Math.min(5, width / Math.max(1, peaks.length));
+    const bar = Math.max(0.5, step - (step > 2 ? 2 : 0));
     peaks.forEach((peak, i) => {
-      const bar = Math.max(2, peak * (height - 8));
-      pen.fillStyle = style.getPropertyValue(i * SECONDS_A_BAR < heard ? "--played" : "--made");
-      pen.fillRect(i * step, (height - bar) / 2, Math.max(0.5, step - (step > 2 ? 1 : 0)), bar);
+      const tall = Math.max(3, peak * (height - 12));
+      pen.globalAlpha = i * SECONDS_A_BAR < heard ? 1 : 0.35;
+      pen.beginPath();
+      pen.roundRect(i * step, (height - tall) / 2, bar, tall, bar / 2);
+      pen.fill();
     });
   }
 }
