@@ -39,11 +39,12 @@ from vocos.pretrained import Vocos as OfficialVocos
 from benchmarks.drawn import alphabet
 from benchmarks.report import ROOT, environment, print_last_line
 from f5_tts_server.f5 import sampler
-from f5_tts_server.f5.config import CONFIGS, Sampling
+from f5_tts_server.f5.config import Sampling
 from f5_tts_server.f5.model import SpeechModel
 from f5_tts_server.f5.text import PinyinFrontend
 from f5_tts_server.f5.vocos import Vocos, VocosConfig
 from f5_tts_server.f5.weights import backbone_from_state_dict, load_vocos, save_vocos
+from f5_tts_server.models import CONFIGS
 from tests.golden import official
 from tests.golden.random_weights import draw
 

@@ -33,13 +33,14 @@ from benchmarks.drawn import drawn_model
 from benchmarks.report import environment, print_last_line
 from f5_tts_server.f5 import audio, sampler
 from f5_tts_server.f5.attention import attention
-from f5_tts_server.f5.config import CONFIGS, ModelConfig
+from f5_tts_server.f5.config import ModelConfig
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.frontend import Reference, SegmentPlan
 from f5_tts_server.f5.layers import activation_dtype
 from f5_tts_server.f5.placement import make_mesh
 from f5_tts_server.f5.programs import Programs
 from f5_tts_server.inference_types import StepRow
+from f5_tts_server.models import CONFIGS
 
 CFG, DT = 2.0, 1e-3
 TOLERANCE = 0.05  # relative, of a guided velocity in bfloat16
@@ -171,7 +172,7 @@ def main() -> int:
         print(f"there is no GPU here, only {device}; --tiny rehearses without one", file=sys.stderr)
         return 2
     config: ModelConfig = CONFIGS[options.model]
-    if config.tokenizer == "phonemes":
+    if config.tokenizer is None:
         config = replace(config, tokenizer="pinyin")
     size = 1024 if options.tiny else 8192
     peak = matmul_rate(jnp.bfloat16, size)

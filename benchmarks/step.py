@@ -24,8 +24,9 @@ from flax import nnx
 from benchmarks.arithmetic import matmul_rate, step_flops
 from benchmarks.report import environment, print_last_line
 from f5_tts_server.f5 import sampler
-from f5_tts_server.f5.config import CONFIGS, BackboneConfig
+from f5_tts_server.f5.config import BackboneConfig
 from f5_tts_server.f5.weights import backbone_from_state_dict
+from f5_tts_server.models import CONFIGS
 from tests.golden import official
 from tests.golden.random_weights import draw
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
-from f5_tts_server.f5.config import model_config
 from f5_tts_server.inference_types import Programs, SamplingDefaults
+from f5_tts_server.models import load_model, model_config
 from f5_tts_server.settings import Settings
 
 log = logging.getLogger("f5.server")
@@ -23,7 +23,6 @@ def load_programs(settings: Settings) -> Programs:
     """
     import jax
 
-    from f5_tts_server.f5.loading import load_model
     from f5_tts_server.f5.placement import make_mesh
     from f5_tts_server.f5.programs import Programs as CompiledPrograms
 

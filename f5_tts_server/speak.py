@@ -11,8 +11,9 @@ import soundfile
 from tqdm import tqdm
 
 from f5_tts_server.f5.config import Sampling
-from f5_tts_server.f5.loading import EMBEDDED, load_model
+from f5_tts_server.embedded.config import ASSETS
 from f5_tts_server.inference_types import VoiceClip
+from f5_tts_server.models import load_model
 from f5_tts_server.voices.store import VoiceError, VoiceStore
 
 
@@ -49,7 +50,7 @@ def _clip(options: argparse.Namespace) -> VoiceClip:
     """The reference to speak in. Raises OSError or UnknownVoice."""
     if options.ref_audio is not None:
         return VoiceClip(options.ref_audio.read_bytes(), options.ref_text)
-    return VoiceStore(None, EMBEDDED).get(options.voice).clip
+    return VoiceStore(None, ASSETS).get(options.voice).clip
 
 
 def main(arguments: list[str], program: str) -> int:

@@ -12,7 +12,7 @@ PACKAGE = "f5_tts_server"
 MAY_IMPORT = {
     "inference_types": set(),
     "limits": set(),
-    "f5": {"embedded"},
+    "f5": set(),
     "embedded": {"f5"},
     "formats": set(),
     "engine": {"inference_types", "limits", "formats"},
@@ -21,9 +21,10 @@ MAY_IMPORT = {
     "voices": {"inference_types", "f5"},
     "settings": {"engine"},
     "serving": set(),
-    "loading": {"inference_types", "f5", "settings"},
+    "models": {"f5", "embedded"},
+    "loading": {"inference_types", "f5", "models", "settings"},
     "api": {"inference_types", "limits", "formats", "text", "voices", "settings"},
-    "speak": {"inference_types", "f5", "voices"},
+    "speak": {"inference_types", "f5", "embedded", "models", "voices"},
     "cli": {"app", "speak", "__version__"},
     "offline": {"inference_types", "tts_engine", "api", "formats", "voices", "settings"},
     "app": {

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from f5_tts_server.f5.config import Sampling
-from f5_tts_server.f5.loading import load_model
 from f5_tts_server.f5.model import SpeechModel
+from f5_tts_server.models import load_model
 from tests import tiny_model
 from tests.clips import file, noise, silence
 from tests.generate_client import joined, post, samples, stream

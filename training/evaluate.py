@@ -21,12 +21,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from f5_tts_server.embedded.config import ASSETS
 from f5_tts_server.embedded.phonemes import phonemes
 from f5_tts_server.f5.audio import mel
 from f5_tts_server.f5.config import Sampling
 from f5_tts_server.f5.frontend import Reference
-from f5_tts_server.f5.loading import EMBEDDED, load_model
 from f5_tts_server.f5.model import SpeechModel
+from f5_tts_server.models import load_model
 from training.corpus import MEL, NAMED_VOICES, UNSEEN_VARIANTS, level
 from training.ear_model import sounds
 from training.ears import (
@@ -85,10 +86,10 @@ class Bench:
         self.ear = ear
         self.sentences = _every(heldout_sentences(), sentences)
         self.humans = humans
-        index = json.loads((EMBEDDED / "voices.json").read_text(encoding="utf-8"))
+        index = json.loads((ASSETS / "voices.json").read_text(encoding="utf-8"))
         entry = next(voice for voice in index["voices"] if voice["id"] == index["default"])
         self.voice = NAMED_VOICES[entry["id"]]
-        self.reference = self.model.prepare_reference((EMBEDDED / entry["audio"]).read_bytes(), entry["text"])
+        self.reference = self.model.prepare_reference((ASSETS / entry["audio"]).read_bytes(), entry["text"])
         self.sampling = self.model.config.sampling
 
     def hear(self, clips: Mapping[str, Samples]) -> Row:

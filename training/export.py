@@ -19,7 +19,8 @@ from flax import nnx
 
 from f5_tts_server.embedded.phonemes import BOUNDARY, SYMBOLS, phonemes
 from f5_tts_server.embedded.source_vocos import SourceVocos
-from f5_tts_server.f5.weights import save_backbone, save_vocos
+from f5_tts_server.embedded.weights import save_source_vocos
+from f5_tts_server.f5.weights import save_backbone
 from training import train_vocoder
 from training.checkpoints import load_checkpoint
 from training.corpus import NAMED_VOICES, level
@@ -70,7 +71,7 @@ def export_vocoder(run: Path, folder: Path) -> None:
     """`vocoder/config.yaml` and `vocoder/model.safetensors`."""
     model = averaged(run, SourceVocos(train_vocoder.CONFIG, rngs=nnx.Rngs(0)))
     (folder / "vocoder").mkdir(exist_ok=True)
-    save_vocos(folder / "vocoder" / "config.yaml", folder / "vocoder" / "model.safetensors", in_half(model))
+    save_source_vocos(folder / "vocoder" / "config.yaml", folder / "vocoder" / "model.safetensors", in_half(model))
 
 
 def export_clips(folder: Path) -> None:

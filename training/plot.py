@@ -16,9 +16,9 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
+from f5_tts_server.embedded.config import ASSETS
 from f5_tts_server.embedded.phonemes import phonemes
 from f5_tts_server.f5.audio import mel
-from f5_tts_server.f5.loading import EMBEDDED
 from training.corpus import MEL, level
 from training.evaluate import Bench
 
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--distilled", type=Path, required=True)
     parser.add_argument("--vocoder", type=Path, required=True)
     parser.add_argument("--sentence", default="The water in the lake was clear and very cold.")
-    parser.add_argument("--folder", type=Path, default=EMBEDDED)
+    parser.add_argument("--folder", type=Path, default=ASSETS)
     arguments = parser.parse_args()
     runs = {"flow": arguments.flow, "guidance distilled": arguments.distilled, "vocoder": arguments.vocoder}
     curves(runs, arguments.folder / "learning_curves.png")

@@ -14,13 +14,14 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
+from f5_tts_server.embedded.config import CONFIG
 from f5_tts_server.embedded.lengths import FRAMES_A_TOKEN, allocate
 from f5_tts_server.f5 import sampler
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.model import from_backbone_scale, to_backbone_scale
 from training.corpus import ID
 from training.teacher import Utterance
-from training.train_flow import CONFIG, exported
+from training.train_flow import exported
 
 LONGEST = 640  # frames
 HEARD = 0.25  # share of an utterance that is the reference of the rest

@@ -29,16 +29,16 @@ import numpy as np
 import optax
 from flax import nnx
 
+from f5_tts_server.embedded.config import CONFIG
 from f5_tts_server.embedded.lengths import allocate
 from f5_tts_server.embedded.phonemes import SYMBOLS
-from f5_tts_server.f5.config import CONFIGS, BackboneConfig
+from f5_tts_server.f5.config import BackboneConfig
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.model import to_backbone_scale
 from f5_tts_server.f5.weights import load_backbone
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.prefetch import prefetch
 
-CONFIG = CONFIGS["embedded"]
 BACKBONE = replace(CONFIG.backbone, text_num_embeds=len(SYMBOLS))
 # Rows × frames, and how often: few shapes, so that few programs compile. Attention makes long rows dear.
 SHAPES = ((10, 192), (5, 384), (3, 640), (2, 960))

@@ -1,6 +1,6 @@
 """Trains the embedded voice's vocoder: `python -m training.train_vocoder --run ... --minutes 25`.
 
-A small `f5.source_vocos.SourceVocos`, from the teacher's own audio made on the fly: log-mel L1 and spectra at four
+A small `SourceVocos`, from the teacher's own audio made on the fly: log-mel L1 and spectra at four
 resolutions (spectral convergence and log magnitude, arXiv 1910.11480), with the true pitch and its phase; its pitch
 tracker learns them off the mel at the same time. At run time mels come from the flow model, so here half of them are
 blurred by noise, and with `--flow FOLDER` most are redrawn by the flow model exported there. `--start FOLDER` begins
@@ -26,9 +26,9 @@ from flax import nnx
 
 from f5_tts_server.embedded.phonemes import phonemes
 from f5_tts_server.embedded.source_vocos import PitchTracker, SourceVocos, bin_frequencies
+from f5_tts_server.embedded.weights import load_source_vocos
 from f5_tts_server.f5.audio import mel, mel_filters
-from f5_tts_server.f5.vocos import Vocos, VocosConfig
-from f5_tts_server.f5.weights import load_vocos
+from f5_tts_server.f5.vocos import VocosConfig
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.corpus import MEL, draw_voice, level
 from training.pitch import track
@@ -38,7 +38,7 @@ from training.sentences import sentences
 from training.teacher import Mismatch, Teacher
 from training.train_flow import EMA, LONGEST_STEP, fresh_state, learning_rate, optimiser
 
-CONFIG = VocosConfig(dim=192, intermediate_dim=576, num_layers=6, source=True)
+CONFIG = VocosConfig(dim=192, intermediate_dim=576, num_layers=6)
 ROWS, FRAMES = 16, 65  # a row's audio has (frames − 1) · hop samples
 POOL = 400  # utterances held at a time
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))  # FFT size and hop in samples
@@ -49,9 +49,9 @@ PITCH_WEIGHT = 0.2
 Tree = Any
 
 
-def exported(folder: Path) -> Vocos:
+def exported(folder: Path) -> SourceVocos:
     """The vocoder that `training.export` has written, in float32."""
-    return load_vocos(folder / "vocoder" / "config.yaml", folder / "vocoder" / "model.safetensors")
+    return load_source_vocos(folder / "vocoder" / "config.yaml", folder / "vocoder" / "model.safetensors")
 
 
 def crops(seed: int, redrawer: Redrawer | None = None) -> Iterator[dict[str, np.ndarray]]:

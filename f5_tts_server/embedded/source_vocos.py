@@ -75,6 +75,24 @@ class SourceVocos(Vocos):
         self.out = Linear(config.dim, 3 * (config.n_fft // 2 + 1), rngs=rngs, dtype=param_dtype)
         self.pitch = PitchTracker(config.input_channels, rngs=rngs)
 
+    @property
+    def analyses(self) -> bool:
+        return True
+
+    @property
+    def feature_channels(self) -> int:
+        return self.config.input_channels + 2
+
+    def analyse(self, mel: jax.Array, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The pitch of clips: Hz [b, n] and whether voiced [b, n]."""
+        return self.pitch.frequencies(mel, frames)
+
+    def prepare(
+        self, mel: NDArray[np.float32], analysis: tuple[NDArray[np.float32], NDArray[np.bool_]]
+    ) -> NDArray[np.float32]:
+        """A pitched clip [n, input_channels + 2]."""
+        return with_pitch(mel, *analysis, self.config)
+
     def _frames(self, window: jax.Array, valid: jax.Array | None, index: jax.Array, cut: int) -> jax.Array:
         mels, kept = self.config.input_channels, slice(cut, window.shape[1] - cut)
         hidden = self._backbone(window[..., :mels], valid)[:, kept]
@@ -134,8 +152,3 @@ def with_pitch(
     cycles = hertz.astype(np.float64) * config.hop / config.sample_rate
     passed = np.cumsum(cycles) - cycles / 2  # as if a frame's pitch held from half a hop before to half a hop after it
     return np.concatenate([mel, (cycles * voiced)[:, None], (passed % 1)[:, None]], axis=1).astype(np.float32)
-
-
-def new_vocos(config: VocosConfig, *, rngs: nnx.Rngs, param_dtype: jnp.dtype = jnp.float32) -> Vocos:
-    """A Vocos or a SourceVocos, as `config` says."""
-    return (SourceVocos if config.source else Vocos)(config, rngs=rngs, param_dtype=param_dtype)

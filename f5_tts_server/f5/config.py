@@ -80,7 +80,7 @@ class ModelConfig:
 
     name: str
     backbone: BackboneConfig
-    tokenizer: Literal["pinyin", "char", "phonemes"] = "pinyin"
+    tokenizer: Literal["pinyin", "char"] | None = "pinyin"  # None: the model has a text front end of its own
     mel: MelConfig = MelConfig()
     mel_offset: float = 0.0
     mel_scale: float = 1.0
@@ -121,34 +121,8 @@ CONFIGS: dict[str, ModelConfig] = {
         ModelConfig("F5TTS_Small", replace(_F5_BASE, dim=768, depth=18, heads=12)),
         ModelConfig("E2TTS_Base", _E2_BASE),
         ModelConfig("E2TTS_Small", replace(_E2_BASE, dim=768, depth=20, heads=12)),
-        # Our own voice: small enough for two CPU cores, timed by its text front end (see f5_tts_server/embedded/assets).
-        ModelConfig(
-            "embedded",
-            BackboneConfig(
-                backbone="DiT",
-                dim=256,
-                depth=6,
-                heads=4,
-                ff_mult=2,
-                text_dim=192,
-                conv_layers=4,
-                text_mask_padding=True,
-                text_embedding_average_upsampling=True,
-                text_num_embeds=128,
-            ),
-            tokenizer="phonemes",
-            mel_offset=1.0,
-            mel_scale=1 / 2.2,
-            sampling=Sampling(nfe=4, cfg_strength=0.0, sway=True),  # guidance was distilled into it
-            longest=1408,  # trained on 960; a reference of 12 s leaves three seconds to speak
-        ),
     )
 }
-
-
-def model_config(model: str, config: str | None = None) -> ModelConfig:
-    """What `model` is made of: `config` if given (see `read_config`), else by the model's name, else F5TTS_v1_Base."""
-    return read_config(config) if config is not None else CONFIGS.get(model, CONFIGS["F5TTS_v1_Base"])
 
 
 def read_config(name: str) -> ModelConfig:

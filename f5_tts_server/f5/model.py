@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,25 +14,24 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from f5_tts_server.embedded.source_vocos import with_pitch
 from f5_tts_server.f5 import audio, sampler
 from f5_tts_server.f5.config import ModelConfig, Sampling
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
 from f5_tts_server.f5.text import CROSS_FADE_SECONDS
 from f5_tts_server.f5.unett import UNetT
-from f5_tts_server.f5.vocos import Vocos
+from f5_tts_server.f5.vocoder import Vocoder
 
 _ROUND_TO = 64  # frames; lengths are padded to it, so that few different shapes are compiled
 
 
 @dataclass(frozen=True)
 class SpeechModel:
-    """Everything one voice model needs; made by `f5.loading.load_model`. Safe to use from several threads."""
+    """Everything one voice model needs. Safe to use from several threads."""
 
     config: ModelConfig
     backbone: DiT | UNetT
-    vocoder: Vocos
+    vocoder: Vocoder
     frontend: Frontend
 
     def prepare_reference(self, clip: bytes, text: str) -> Reference:
@@ -111,13 +111,12 @@ class SpeechModel:
         """Samples of a whole clip of log-mel [frames, mel]: (frames − 1) · hop of them."""
         width = -(-len(mel) // _ROUND_TO) * _ROUND_TO
         left, right = self.vocoder.context_left, self.vocoder.context_right
-        if self.vocoder.config.source:
+        analysis = None
+        if self.vocoder.analyses:
             padded = np.pad(mel, ((0, width - len(mel)), (0, 0)))[None]
-            hertz, voiced = self._pitch(padded, np.array([len(mel)], np.int32))
-            mel = with_pitch(
-                mel, np.asarray(hertz)[0, : len(mel)], np.asarray(voiced)[0, : len(mel)], self.vocoder.config
-            )
-        window = np.pad(mel, ((left, right + width - len(mel)), (0, 0)))[None]
+            found = self._analyse(padded, np.array([len(mel)], np.int32))
+            analysis = jax.tree.map(lambda array: np.asarray(array)[0, : len(mel)], found)
+        window = np.pad(self.vocoder.prepare(mel, analysis), ((left, right + width - len(mel)), (0, 0)))[None]
         samples = self._decode_block(window, np.int32(-left), np.int32(len(mel)))
         return np.asarray(samples)[0, : (len(mel) - 1) * self.config.mel.hop]
 
@@ -144,9 +143,9 @@ class SpeechModel:
         return lambda *inputs: velocity(parameters, *inputs)
 
     @cached_property
-    def _pitch(self) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    def _analyse(self) -> Callable[..., Any]:
         graph, parameters = nnx.split(self.vocoder)
-        compiled = jax.jit(lambda p, *inputs: nnx.merge(graph, p).pitch.frequencies(*inputs))
+        compiled = jax.jit(lambda p, *inputs: nnx.merge(graph, p).analyse(*inputs))
         return lambda *inputs: compiled(parameters, *inputs)
 
     @cached_property

@@ -22,7 +22,6 @@ from flax import nnx
 from jax.sharding import Mesh
 from numpy.typing import NDArray
 
-from f5_tts_server.embedded.source_vocos import with_pitch
 from f5_tts_server.f5 import sampler
 from f5_tts_server.f5.frontend import Reference, SegmentPlan
 from f5_tts_server.f5.layers import activation_dtype
@@ -102,7 +101,7 @@ class Mel:
 
     @cached_property
     def vocoder_input(self) -> NDArray[np.float32]:
-        """[frames, channels] as the vocoder reads them, which may know the pitch too."""
+        """[frames, feature_channels] as the vocoder reads them."""
         return self._for_vocoder(self.frames)
 
 
@@ -317,18 +316,18 @@ class Programs:
         return samples[: (count - 1 - start) * self.hop]
 
     def _vocoder_input(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[n, mel_dim] → [n, vocoder channels]."""
-        config, count = self.model.vocoder.config, len(frames)
-        if not config.source:
-            return frames
-        width = next(width for width in self._pitch_widths if width >= count)
-        padded = np.pad(frames, ((0, width - count), (0, 0)))[None]
-        hertz, voiced = self._compiled["pitch", width](self._vocoder, padded, np.array([count], np.int32))
-        return with_pitch(frames, np.asarray(hertz)[0, :count], np.asarray(voiced)[0, :count], config)
+        """[n, mel_dim] → [n, feature_channels]."""
+        vocoder, count, analysis = self.model.vocoder, len(frames), None
+        if vocoder.analyses:
+            width = next(width for width in self._analysed_widths if width >= count)
+            padded = np.pad(frames, ((0, width - count), (0, 0)))[None]
+            found = self._compiled["analyse", width](self._vocoder, padded, np.array([count], np.int32))
+            analysis = jax.tree.map(lambda array: np.asarray(array)[0, :count], found)
+        return vocoder.prepare(frames, analysis)
 
     @property
-    def _pitch_widths(self) -> list[int]:
-        """Frames that the pitch of a whole segment is read from: few for the first, which is waited for, all for others."""
+    def _analysed_widths(self) -> list[int]:
+        """Frames that a whole segment is padded to: few for the first, which is waited for, all for others."""
         return sorted({self.buckets[0], self.buckets[-1]})
 
     @property
@@ -366,11 +365,10 @@ class Programs:
         state = (split, split, split, whole)
 
         yield ("modulations",), jax.jit(self._modulations, out_shardings=whole).lower(parameters, shape(self.max_steps))
-        source = self.model.vocoder.config.source
-        for width in self._pitch_widths if source else ():
+        for width in self._analysed_widths if self.model.vocoder.analyses else ():
             clip, length = shape(1, width, mel), shape(1, of=jnp.int32)
-            yield ("pitch", width), jax.jit(self._pitch, out_shardings=whole).lower(vocoder, clip, length)
-        window = shape(1, self._window_frames, mel + 2 * source)
+            yield ("analyse", width), jax.jit(self._analyse, out_shardings=whole).lower(vocoder, clip, length)
+        window = shape(1, self._window_frames, self.model.vocoder.feature_channels)
         yield ("vocode",), jax.jit(self._vocode, out_shardings=whole).lower(vocoder, window, integer, integer)
         yield ("noise",), jax.jit(self._noise, out_shardings=whole).lower(unsigned, unsigned)
         for n in self.buckets:
@@ -464,9 +462,8 @@ class Programs:
     def _take(self, x: jax.Array, slot: jax.Array) -> jax.Array:
         return from_backbone_scale(self.model.config, x[slot])
 
-    def _pitch(self, vocoder: nnx.State, mel: jax.Array, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
-        track: tuple[jax.Array, jax.Array] = nnx.merge(self._vocoder_graph, vocoder).pitch.frequencies(mel, frames)
-        return track
+    def _analyse(self, vocoder: nnx.State, mel: jax.Array, frames: jax.Array) -> Any:
+        return nnx.merge(self._vocoder_graph, vocoder).analyse(mel, frames)
 
     def _vocode(self, vocoder: nnx.State, window: jax.Array, first: jax.Array, frames: jax.Array) -> jax.Array:
         return nnx.merge(self._vocoder_graph, vocoder).decode_block(window, first, frames)

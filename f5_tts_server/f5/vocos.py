@@ -30,8 +30,7 @@ SMALLEST_ENVELOPE = 1e-11  # below it no analysis frame covers the sample
 # The parts a config.yaml may name.
 _MEL = "vocos.feature_extractors.MelSpectrogramFeatures"
 _BACKBONE = "vocos.models.VocosBackbone"
-_HEAD = "vocos.heads.ISTFTHead"
-_SOURCE_HEAD = "f5.source_vocos.SourceHead"  # as checkpoints written so far name it
+ISTFT_HEAD = "vocos.heads.ISTFTHead"
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ class VocosConfig:
     """Sizes of a Vocos model; the defaults are those of `charactr/vocos-mel-24khz`.
 
     `hop` and `n_fft` are in samples; `n_fft` is also the window's length. `padding` says which samples the inverse
-    STFT keeps: "center" (n - 1) * hop of them, as `torch.istft(center=True)`; "same" n * hop. `source`: whether it is a
-    `f5.source_vocos.SourceVocos`, which is ours.
+    STFT keeps: "center" (n - 1) * hop of them, as `torch.istft(center=True)`; "same" n * hop.
     """
 
     input_channels: int = 100
@@ -52,7 +50,6 @@ class VocosConfig:
     hop: int = 256
     padding: Literal["center", "same"] = "center"
     sample_rate: int = 24_000
-    source: bool = False
 
     def __post_init__(self) -> None:
         for name in ("input_channels", "dim", "intermediate_dim", "num_layers", "n_fft", "hop", "sample_rate"):
@@ -65,20 +62,16 @@ class VocosConfig:
             raise ValueError(f"vocos n_fft must be an even multiple of hop, got n_fft={self.n_fft} and hop={self.hop}")
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> VocosConfig:
+    def from_yaml(cls, path: str | Path, head_class: str = ISTFT_HEAD) -> VocosConfig:
         """Reads the `config.yaml` that lies next to official Vocos weights.
 
         Raises ValueError where the file asks for a part other than MelSpectrogramFeatures, VocosBackbone and
-        ISTFTHead or our SourceHead, lacks a value, has an unknown one, or where its three parts disagree.
+        `head_class`, lacks a value, has an unknown one, or where its three parts disagree.
         """
-        try:
-            document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a YAML file: {error}") from error
+        document = _document(path)
         mel = _section(path, document, "feature_extractor", _MEL)
         backbone = _section(path, document, "backbone", _BACKBONE)
-        source = _names(document, "head") == _SOURCE_HEAD
-        head = _section(path, document, "head", _SOURCE_HEAD if source else _HEAD)
+        head = _section(path, document, "head", head_class)
 
         mel_defaults = {"sample_rate": 24_000, "n_fft": 1024, "hop_length": 256, "n_mels": 100, "padding": "center"}
         mel = _values(path, "feature_extractor", mel, required=(), optional=mel_defaults)
@@ -110,11 +103,10 @@ class VocosConfig:
             hop=head["hop_length"],
             padding=head["padding"],
             sample_rate=mel["sample_rate"],
-            source=source,
         )
 
-    def write_yaml(self, path: str | Path) -> None:
-        """Writes the `config.yaml` that `from_yaml` and the official package read."""
+    def write_yaml(self, path: str | Path, head_class: str = ISTFT_HEAD) -> None:
+        """Writes the `config.yaml` that `from_yaml` and, with its own head, the official package read."""
         mel = {"sample_rate": self.sample_rate, "n_fft": self.n_fft, "hop_length": self.hop, "padding": self.padding}
         backbone: dict[str, float] = {
             "input_channels": self.input_channels,
@@ -128,15 +120,23 @@ class VocosConfig:
         document = {
             "feature_extractor": {"class_path": _MEL, "init_args": {**mel, "n_mels": self.input_channels}},
             "backbone": {"class_path": _BACKBONE, "init_args": backbone},
-            "head": {"class_path": _SOURCE_HEAD if self.source else _HEAD, "init_args": head},
+            "head": {"class_path": head_class, "init_args": head},
         }
         Path(path).write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 
-def _names(document: Any, name: str) -> Any:
-    """The class that a section names, if it is there."""
-    section = document.get(name) if isinstance(document, dict) else None
-    return section.get("class_path") if isinstance(section, dict) else None
+def head_class(path: str | Path) -> str | None:
+    """The class of the head that a `config.yaml` names, if it names one. Raises ValueError for what is not YAML."""
+    document = _document(path)
+    head = document.get("head") if isinstance(document, dict) else None
+    return head.get("class_path") if isinstance(head, dict) else None
+
+
+def _document(path: str | Path) -> Any:
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a YAML file: {error}") from error
 
 
 def _section(path: str | Path, document: Any, name: str, class_path: str) -> dict[str, Any]:
@@ -207,6 +207,24 @@ class Vocos(nnx.Module):
         self.out = Linear(dim, config.n_fft + 2, rngs=rngs, dtype=param_dtype)
 
     @property
+    def analyses(self) -> bool:
+        """Whether `prepare` needs what `analyse` finds: the log-mel is all that Vocos reads."""
+        return False
+
+    @property
+    def feature_channels(self) -> int:
+        """Channels of a frame as `decode` and `decode_block` read it."""
+        return self.config.input_channels
+
+    def analyse(self, mel: jax.Array, frames: jax.Array) -> Any:
+        """See `f5.vocoder.Vocoder`."""
+        raise TypeError("a Vocos does not analyse whole clips")
+
+    def prepare(self, mel: np.ndarray, analysis: Any) -> np.ndarray:
+        """See `f5.vocoder.Vocoder`: the log-mel as it is."""
+        return mel
+
+    @property
     def _receptive_radius(self) -> int:
         """Frames to either side that one frame of the backbone's output depends on."""
         return (TAPS // 2) * (self.config.num_layers + 1)
@@ -240,7 +258,7 @@ class Vocos(nnx.Module):
     def decode(self, mel: jax.Array) -> jax.Array:
         """Decodes whole clips.
 
-        mel: [b, n, input_channels] log-mel frames. Returns float32 samples, [b, (n - 1) * hop] for "center" padding
+        mel: [b, n, feature_channels] of features. Returns float32 samples, [b, (n - 1) * hop] for "center" padding
         and [b, n * hop] for "same".
         """
         n = mel.shape[1]
@@ -251,7 +269,7 @@ class Vocos(nnx.Module):
     def decode_block(self, window: jax.Array, first: jax.Array | int, frames: jax.Array | int) -> jax.Array:
         """Decodes the middle of a window of frames; equal to the same samples of `decode` over the whole clip.
 
-        window: [b, context_left + block + context_right, input_channels] log-mel frames; what it holds for positions
+        window: [b, context_left + block + context_right, feature_channels] of features; what it holds for positions
             outside the clip does not matter, so long as it is finite.
         first: the clip's frame number at the window's frame 0, int32, scalar or [b]; negative near the clip's start.
         frames: the clip's length in frames, int32, scalar or [b].

@@ -25,7 +25,6 @@ import numpy as np
 import safetensors.numpy
 from flax import nnx
 
-from f5_tts_server.embedded.source_vocos import new_vocos
 from f5_tts_server.f5.audio import mel_filters
 from f5_tts_server.f5.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from f5_tts_server.f5.config import BackboneConfig, MelConfig
@@ -78,55 +77,55 @@ class Row:
         return [self.key.replace("{i}", str(self.first + layer)) for layer in range(layers)]
 
 
-def _affine(key: str, leaf: str, layout: Layout = LINEAR, first: int = 0) -> list[Row]:
+def affine(key: str, leaf: str, layout: Layout = LINEAR, first: int = 0) -> list[Row]:
     """A product and its bias."""
     return [Row(f"{key}.weight", (f"{leaf}.w",), layout, first), Row(f"{key}.bias", (f"{leaf}.b",), first=first)]
 
 
-def _norm(key: str, scale: str, shift: str) -> list[Row]:
+def norm(key: str, scale: str, shift: str) -> list[Row]:
     return [Row(f"{key}.weight", (scale,)), Row(f"{key}.bias", (shift,))]
 
 
 def _attention(key: str, leaf: str, first: int = 0) -> list[Row]:
     return [
-        *_affine(f"{key}.to_q", f"{leaf}.to_q", first=first),
-        *_affine(f"{key}.to_k", f"{leaf}.to_k", first=first),
-        *_affine(f"{key}.to_v", f"{leaf}.to_v", first=first),
-        *_affine(f"{key}.to_out.0", f"{leaf}.to_out", first=first),
+        *affine(f"{key}.to_q", f"{leaf}.to_q", first=first),
+        *affine(f"{key}.to_k", f"{leaf}.to_k", first=first),
+        *affine(f"{key}.to_v", f"{leaf}.to_v", first=first),
+        *affine(f"{key}.to_out.0", f"{leaf}.to_out", first=first),
         Row(f"{key}.q_norm.weight", (f"{leaf}.q_norm.scale",), first=first),
         Row(f"{key}.k_norm.weight", (f"{leaf}.k_norm.scale",), first=first),
     ]
 
 
 def _feed_forward(key: str, leaf: str, first: int = 0) -> list[Row]:
-    return [*_affine(f"{key}.ff.0.0", f"{leaf}.up", first=first), *_affine(f"{key}.ff.2", f"{leaf}.down", first=first)]
+    return [*affine(f"{key}.ff.0.0", f"{leaf}.up", first=first), *affine(f"{key}.ff.2", f"{leaf}.down", first=first)]
 
 
 _TEXT_BLOCK = "text_embed.text_blocks.{i}"
 _EMBEDDINGS = [
-    *_affine("time_embed.time_mlp.0", "time.mlp1"),
-    *_affine("time_embed.time_mlp.2", "time.mlp2"),
+    *affine("time_embed.time_mlp.0", "time.mlp1"),
+    *affine("time_embed.time_mlp.2", "time.mlp2"),
     Row("text_embed.text_embed.weight", ("text.embedding",)),
-    *_affine(f"{_TEXT_BLOCK}.dwconv", "text.blocks.dwconv", DEPTHWISE),
-    *_norm(f"{_TEXT_BLOCK}.norm", "text.blocks.norm_scale", "text.blocks.norm_shift"),
-    *_affine(f"{_TEXT_BLOCK}.pwconv1", "text.blocks.pwconv1"),
+    *affine(f"{_TEXT_BLOCK}.dwconv", "text.blocks.dwconv", DEPTHWISE),
+    *norm(f"{_TEXT_BLOCK}.norm", "text.blocks.norm_scale", "text.blocks.norm_shift"),
+    *affine(f"{_TEXT_BLOCK}.pwconv1", "text.blocks.pwconv1"),
     Row(f"{_TEXT_BLOCK}.grn.gamma", ("text.blocks.grn_gamma",), CHANNELS),
     Row(f"{_TEXT_BLOCK}.grn.beta", ("text.blocks.grn_beta",), CHANNELS),
-    *_affine(f"{_TEXT_BLOCK}.pwconv2", "text.blocks.pwconv2"),
+    *affine(f"{_TEXT_BLOCK}.pwconv2", "text.blocks.pwconv2"),
     Row("input_embed.proj.weight", ("input.w_x", "input.w_cond", "input.w_text"), LINEAR),
     Row("input_embed.proj.bias", ("input.b",)),
-    *_affine("input_embed.conv_pos_embed.conv1d.0", "input.position.conv1", CONV),
-    *_affine("input_embed.conv_pos_embed.conv1d.2", "input.position.conv2", CONV),
+    *affine("input_embed.conv_pos_embed.conv1d.0", "input.position.conv1", CONV),
+    *affine("input_embed.conv_pos_embed.conv1d.2", "input.position.conv2", CONV),
 ]
 
 _DIT = [
     *_EMBEDDINGS,
-    *_affine("transformer_blocks.{i}.attn_norm.linear", "blocks.time"),
+    *affine("transformer_blocks.{i}.attn_norm.linear", "blocks.time"),
     *_attention("transformer_blocks.{i}.attn", "blocks.attn"),
     *_feed_forward("transformer_blocks.{i}.ff", "blocks.ff"),
     Row("long_skip_connection.weight", ("long_skip.w",), LINEAR),
-    *_affine("norm_out.linear", "norm_out"),
-    *_affine("proj_out", "proj_out"),
+    *affine("norm_out.linear", "norm_out"),
+    *affine("proj_out", "proj_out"),
 ]
 
 
@@ -147,28 +146,20 @@ def _unett(depth: int) -> list[Row]:
         *half("first", 0),
         *half("later", depth // 2),
         Row("norm_out.g", ("norm_out.scale",)),
-        *_affine("proj_out", "proj_out"),
+        *affine("proj_out", "proj_out"),
     ]
 
 
-_VOCOS = [
-    *_affine("backbone.embed", "embed", UNROLLED_CONV),
-    *_norm("backbone.norm", "norm_scale", "norm_shift"),
-    *_affine("backbone.convnext.{i}.dwconv", "blocks.dwconv", DEPTHWISE),
-    *_norm("backbone.convnext.{i}.norm", "blocks.norm_scale", "blocks.norm_shift"),
-    *_affine("backbone.convnext.{i}.pwconv1", "blocks.pwconv1"),
-    *_affine("backbone.convnext.{i}.pwconv2", "blocks.pwconv2"),
+VOCOS_ROWS = [
+    *affine("backbone.embed", "embed", UNROLLED_CONV),
+    *norm("backbone.norm", "norm_scale", "norm_shift"),
+    *affine("backbone.convnext.{i}.dwconv", "blocks.dwconv", DEPTHWISE),
+    *norm("backbone.convnext.{i}.norm", "blocks.norm_scale", "blocks.norm_shift"),
+    *affine("backbone.convnext.{i}.pwconv1", "blocks.pwconv1"),
+    *affine("backbone.convnext.{i}.pwconv2", "blocks.pwconv2"),
     Row("backbone.convnext.{i}.gamma", ("blocks.gamma",)),
-    *_norm("backbone.final_layer_norm", "final_scale", "final_shift"),
-    *_affine("head.out", "out"),
-    # Of our SourceVocos alone.
-    *_affine("pitch.embed", "pitch.embed"),
-    *_affine("pitch.convnext.{i}.dwconv", "pitch.blocks.dwconv", DEPTHWISE),
-    *_norm("pitch.convnext.{i}.norm", "pitch.blocks.norm_scale", "pitch.blocks.norm_shift"),
-    *_affine("pitch.convnext.{i}.pwconv1", "pitch.blocks.pwconv1"),
-    *_affine("pitch.convnext.{i}.pwconv2", "pitch.blocks.pwconv2"),
-    Row("pitch.convnext.{i}.gamma", ("pitch.blocks.gamma",)),
-    *_affine("pitch.out", "pitch.out"),
+    *norm("backbone.final_layer_norm", "final_scale", "final_shift"),
+    *affine("head.out", "out"),
 ]
 
 
@@ -275,18 +266,23 @@ def backbone_from_state_dict(
 
 
 def load_vocos(config_path: str | Path, weights_path: str | Path, dtype: Any = jnp.float32) -> Vocos:
-    """Loads Vocos weights, official (`pytorch_model.bin` or `.safetensors`) or ours, for the model of a `config.yaml`.
+    """Loads Vocos weights, official (`pytorch_model.bin`) or ours (`.safetensors`), for the model of a `config.yaml`.
 
     Raises ValueError for a configuration that is not supported, CheckpointError as `load_backbone`.
     """
     config = VocosConfig.from_yaml(config_path)
+    return fill_vocos(lambda: Vocos(config, rngs=nnx.Rngs(0), param_dtype=dtype), VOCOS_ROWS, config, weights_path)
+
+
+VocosModule = TypeVar("VocosModule", bound=Vocos)
+
+
+def fill_vocos(
+    build: Callable[[], VocosModule], rows: Iterable[Row], config: VocosConfig, weights_path: str | Path
+) -> VocosModule:
+    """Fills the Vocos that `build` makes, which is never allocated, from a file whose names `rows` explain."""
     with open_checkpoint(weights_path) as checkpoint:
-        return _load(
-            lambda: new_vocos(config, rngs=nnx.Rngs(0), param_dtype=dtype),
-            _VOCOS,
-            _vocos_buffers(config),
-            _File(checkpoint, ()),
-        )
+        return _load(build, rows, _vocos_buffers(config), _File(checkpoint, ()))
 
 
 def _load_backbone(source: _Source, config: BackboneConfig, dtype: Any) -> DiT | UNetT:
@@ -450,9 +446,9 @@ def backbone_state_dict(model: DiT | UNetT) -> dict[str, np.ndarray]:
     return _state_dict(model, _backbone_rows(model.config), _backbone_buffers(model.config))
 
 
-def vocos_state_dict(model: Vocos) -> dict[str, np.ndarray]:
-    """The parameters and buffers of the official Vocos class, and a pitch tracker's; own contiguous arrays."""
-    return _state_dict(model, _VOCOS, _vocos_buffers(model.config))
+def vocos_state_dict(model: Vocos, rows: Iterable[Row] = VOCOS_ROWS) -> dict[str, np.ndarray]:
+    """The parameters and buffers of the official Vocos class, by the names in `rows`; own contiguous arrays."""
+    return _state_dict(model, rows, _vocos_buffers(model.config))
 
 
 def save_backbone(path: str | Path, model: DiT | UNetT) -> None:

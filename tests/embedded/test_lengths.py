@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from f5_tts_server.embedded.config import ASSETS
 from f5_tts_server.embedded.lengths import FASTEST, SLOWEST, LengthModel, allocate, features
 from f5_tts_server.embedded.phonemes import BOUNDARY, phonemes
-from f5_tts_server.f5.loading import EMBEDDED
 
 TEXT = "The old clock on the wall has stopped, but nobody wants to take it down."
 
 
 @pytest.fixture(scope="module")
 def model() -> LengthModel:
-    return LengthModel.load(EMBEDDED / "lengths.safetensors")
+    return LengthModel.load(ASSETS / "lengths.safetensors")
 
 
 @given(st.lists(st.floats(0.01, 50), min_size=1, max_size=40), st.integers(0, 200))
@@ -71,7 +71,7 @@ def test_beyond_the_trained_rates_lengths_are_scaled(model: LengthModel) -> None
 
 
 def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
-    tensors = load_file(EMBEDDED / "lengths.safetensors")
+    tensors = load_file(ASSETS / "lengths.safetensors")
     save_file({**tensors, "place": tensors["place"][1:]}, tmp_path / "narrow.safetensors")
     with pytest.raises(ValueError, match="the front end has 109"):
         LengthModel.load(tmp_path / "narrow.safetensors")

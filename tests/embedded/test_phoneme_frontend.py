@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from f5_tts_server.embedded.config import ASSETS
 from f5_tts_server.embedded.phoneme_frontend import LONGEST_FRAMES, PhonemeFrontend
 from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.frontend import Reference
-from f5_tts_server.f5.loading import EMBEDDED
 from f5_tts_server.f5.text import TextError
 
 MEL = MelConfig()
@@ -18,7 +18,7 @@ LONG = " ".join([TEXT, "Why?", "We walked along the beach until the sun went dow
 
 @pytest.fixture(scope="module")
 def frontend() -> PhonemeFrontend:
-    return PhonemeFrontend.load(EMBEDDED, MEL, max_frames=2048)
+    return PhonemeFrontend.load(ASSETS, MEL, max_frames=2048)
 
 
 def reference(seconds: float = 4.5, text: str = TEXT) -> Reference:

@@ -20,14 +20,14 @@ from f5_tts_server.embedded.source_vocos import (
     pulse_spectra,
     with_pitch,
 )
+from f5_tts_server.embedded.weights import load_source_vocos, save_source_vocos
 from f5_tts_server.f5.audio import mel
 from f5_tts_server.f5.config import MelConfig
-from f5_tts_server.f5.loading import load_model
 from f5_tts_server.f5.vocos import VocosConfig, hann_window
-from f5_tts_server.f5.weights import load_vocos, save_vocos
+from f5_tts_server.models import load_model
 from tests.f5.vocoder_window import block_window
 
-CONFIG = VocosConfig(dim=24, intermediate_dim=40, num_layers=2, source=True)
+CONFIG = VocosConfig(dim=24, intermediate_dim=40, num_layers=2)
 RATE, HOP, FFT = CONFIG.sample_rate, CONFIG.hop, CONFIG.n_fft
 decode = jax.jit(SourceVocos.decode)
 decode_block = jax.jit(SourceVocos.decode_block)
@@ -119,8 +119,8 @@ def test_the_tracker_reads_its_bins(vocoder: SourceVocos) -> None:
 
 
 def test_weights_come_back_as_they_were_saved(vocoder: SourceVocos, tmp_path: Path) -> None:
-    save_vocos(tmp_path / "config.yaml", tmp_path / "model.safetensors", vocoder)
-    again = load_vocos(tmp_path / "config.yaml", tmp_path / "model.safetensors")
+    save_source_vocos(tmp_path / "config.yaml", tmp_path / "model.safetensors", vocoder)
+    again = load_source_vocos(tmp_path / "config.yaml", tmp_path / "model.safetensors")
     assert isinstance(again, SourceVocos)
     clip = pitched(110.0, 20)
     np.testing.assert_allclose(decode(again, clip), decode(vocoder, clip), atol=1e-6)

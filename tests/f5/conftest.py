@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from f5_tts_server.f5.frontend import Reference
-from f5_tts_server.f5.loading import load_model
 from f5_tts_server.f5.model import SpeechModel
+from f5_tts_server.models import load_model
 from tests import tiny_model
 from tests.clips import file, noise
 

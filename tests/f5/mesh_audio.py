@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from f5_tts_server.f5.loading import load_model
 from f5_tts_server.f5.placement import make_mesh
 from f5_tts_server.f5.programs import Programs
+from f5_tts_server.models import load_model
 from tests import tiny_model
 from tests.clips import file, noise
 from tests.f5.rows import TEXTS, Row

@@ -70,7 +70,7 @@ def test_equals_the_plain_model(
 
 
 def test_a_vocoder_that_follows_the_pitch_equals_the_plain_model(tiny: SpeechModel, reference: Reference) -> None:
-    config = VocosConfig(dim=32, intermediate_dim=64, num_layers=2, source=True)
+    config = VocosConfig(dim=32, intermediate_dim=64, num_layers=2)
     model = replace(tiny, vocoder=SourceVocos(config, rngs=nnx.Rngs(0)))
     programs = build(model, buckets=(256,))
     before = programs.compile_count

@@ -15,7 +15,7 @@ import safetensors.numpy
 from flax import nnx
 
 from f5_tts_server.f5.checkpoint import CheckpointError
-from f5_tts_server.f5.config import CONFIGS, BackboneConfig
+from f5_tts_server.f5.config import BackboneConfig
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.unett import UNetT
 from f5_tts_server.f5.vocos import VocosConfig
@@ -28,6 +28,7 @@ from f5_tts_server.f5.weights import (
     save_vocos,
     vocos_state_dict,
 )
+from f5_tts_server.models import CONFIGS
 from tests.golden.backbone_cases import CASES
 from tests.golden.random_weights import draw
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from flax import nnx
 
+from f5_tts_server.embedded.config import CONFIG as EMBEDDED
 from f5_tts_server.f5 import audio, sampler
 from f5_tts_server.f5.config import CONFIGS, BackboneConfig, MelConfig
 from f5_tts_server.f5.dit import DiT
@@ -130,7 +131,7 @@ def compare_embedded(seed: int) -> Iterator[Result]:
         for key, array in load_file(folder / "flow.safetensors").items()
         if key.startswith(prefix)
     }
-    config = replace(CONFIGS["embedded"].backbone, text_num_embeds=vocab.size)
+    config = replace(EMBEDDED.backbone, text_num_embeds=vocab.size)
     yield from compare_backbone("embedded voice, trained", config, seed, frames=300, weights=weights)
 
 

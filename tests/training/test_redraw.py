@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from f5_tts_server.embedded.config import ASSETS
 from f5_tts_server.embedded.lengths import LengthModel
 from f5_tts_server.embedded.phonemes import BOUNDARY, phonemes
 from f5_tts_server.f5.audio import mel
-from f5_tts_server.f5.loading import EMBEDDED
 from training.corpus import MEL, level
 from training.redraw import HEARD, LONGEST, Redrawer
 from training.teacher import Utterance
@@ -19,16 +19,16 @@ from training.teacher import Utterance
 
 @pytest.fixture(scope="module")
 def redrawer() -> Redrawer:
-    return Redrawer(EMBEDDED)
+    return Redrawer(ASSETS)
 
 
 @pytest.fixture(scope="module")
 def spoken() -> Utterance:
     """The default voice's clip, its lengths predicted."""
-    index = json.loads((EMBEDDED / "voices.json").read_text(encoding="utf-8"))
+    index = json.loads((ASSETS / "voices.json").read_text(encoding="utf-8"))
     voice = next(voice for voice in index["voices"] if voice["id"] == index["default"])
-    samples, _ = soundfile.read(EMBEDDED / voice["audio"], dtype="float32")
-    lengths = LengthModel.load(EMBEDDED / "lengths.safetensors")
+    samples, _ = soundfile.read(ASSETS / voice["audio"], dtype="float32")
+    lengths = LengthModel.load(ASSETS / "lengths.safetensors")
     said = phonemes(voice["text"])
     rate, scale = lengths.fit_rate(said, len(samples) // MEL.hop)
     ends = np.rint(np.cumsum(lengths.frames(said, rate) * scale) * MEL.hop).astype(np.int64)

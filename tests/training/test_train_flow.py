@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from f5_tts_server.embedded.config import CONFIG
 from f5_tts_server.f5 import sampler
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.export import export_flow
 from training.train_flow import (
     BACKBONE,
-    CONFIG,
     DISTILLED_GUIDANCE,
     DROP_BOTH,
     MASKED,
