@@ -124,12 +124,23 @@ CONFIGS: dict[str, ModelConfig] = {
     )
 }
 
+# The only mel there is a vocoder for, as the official files describe it.
+_MEL = MelConfig()
+_MEL_SPEC = {
+    "target_sample_rate": _MEL.sample_rate,
+    "n_mel_channels": _MEL.n_mels,
+    "hop_length": _MEL.hop,
+    "win_length": _MEL.win,
+    "n_fft": _MEL.n_fft,
+    "mel_spec_type": _MEL.kind,
+}
+
 
 def read_config(name: str) -> ModelConfig:
     """A configuration by its name in `CONFIGS`, or from a YAML file in the official format (`configs/*.yaml`).
 
-    Of the file `model.name`, `model.arch`, `model.tokenizer` and `model.mel_spec.mel_spec_type` are read. Raises
-    ValueError that names what is missing or unknown.
+    Of the file `model.name`, `model.backbone`, `model.arch`, `model.tokenizer` and `model.mel_spec` are read. Raises
+    ValueError that names what is missing, unknown or not supported.
     """
     if name in CONFIGS:
         return CONFIGS[name]
@@ -138,13 +149,20 @@ def read_config(name: str) -> ModelConfig:
             f"there is no configuration {name!r}: name one of {', '.join(CONFIGS)}, or an official YAML file"
         )
     with Path(name).expanduser().open(encoding="utf-8") as file:
-        document = yaml.safe_load(file)
+        try:
+            document = yaml.safe_load(file)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{name} is not a YAML file: {error}") from error
     try:
         model = document["model"]
         arch: dict[str, Any] = dict(model["arch"])
         kind, tokenizer = model["backbone"], model["tokenizer"]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{name} is not an official model file: it lacks {error}") from error
+        mel_spec: dict[str, Any] = dict(model.get("mel_spec", {}))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        fault = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{name} is not an official model file: {fault}") from error
+    if kind not in ("DiT", "UNetT"):
+        raise ValueError(f"{name}: model.backbone is {kind!r}; it must be DiT or UNetT")
     for training_only in ("dropout", "attn_backend", "attn_mask_enabled", "checkpoint_activations"):
         arch.pop(training_only, None)
     known = {field.name for field in fields(BackboneConfig)} - {"backbone", "mel_dim", "text_num_embeds"}
@@ -154,11 +172,14 @@ def read_config(name: str) -> ModelConfig:
         tokenizer = "pinyin"
     if tokenizer not in ("pinyin", "char"):
         raise ValueError(f"{name}: model.tokenizer is {tokenizer!r}; it must be pinyin, char or custom")
+    for key, value in mel_spec.items():
+        if value != _MEL_SPEC.get(key):
+            only = f"it must be {_MEL_SPEC[key]}, as the vocoder reads" if key in _MEL_SPEC else "it is not known"
+            raise ValueError(f"{name}: model.mel_spec.{key} is {value!r}; {only}")
     # What the official classes assume where the file is silent.
     defaults = {"text_dim": 100, "conv_layers": 0, "text_mask_padding": True, "ff_mult": 4}
     return ModelConfig(
         name=str(model.get("name", Path(name).stem)),
         backbone=BackboneConfig(backbone=kind, **{**defaults, **arch}),
         tokenizer=tokenizer,
-        mel=MelConfig(kind=model.get("mel_spec", {}).get("mel_spec_type", "vocos")),
     )
