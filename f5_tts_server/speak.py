@@ -10,8 +10,8 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from f5_tts_server.f5.config import Sampling
 from f5_tts_server.embedded.config import ASSETS
+from f5_tts_server.f5.config import Sampling
 from f5_tts_server.inference_types import VoiceClip
 from f5_tts_server.models import load_model
 from f5_tts_server.voices.store import VoiceError, VoiceStore
