@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData, UploadFile
@@ -21,6 +21,7 @@ from f5_tts_server.voices.store import MAX_NAME_LENGTH, MAX_TEXT_LENGTH, StoredV
 
 _FIELDS = frozenset({"name", "ref_text", "consent", "description", "audio_sample"})
 _MAX_SHORT_TEXT = 500  # characters of consent and description
+_MEASURED_AT_ONCE = 2  # uploads that are decoded; the others wait, without a thread
 
 _UPLOAD = {
     "requestBody": {
@@ -51,6 +52,7 @@ _UPLOAD = {
 def router(services: Services) -> APIRouter:
     """The routes of this protocol."""
     routes = APIRouter(prefix="/v1/audio/voices", tags=["voices"])
+    measuring = CapacityLimiter(_MEASURED_AT_ONCE)
 
     @routes.post("", status_code=201, openapi_extra=_UPLOAD)
     async def add(request: Request) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def router(services: Services) -> APIRouter:
             texts, audio = await _upload(form)
         finally:
             await form.close()
-        return _json(await to_thread.run_sync(_store, services, texts, audio), full=True)
+        return _json(await to_thread.run_sync(_store, services, texts, audio, limiter=measuring), full=True)
 
     @routes.get("")
     async def voices() -> dict[str, Any]:
@@ -104,6 +106,8 @@ def _store(services: Services, texts: dict[str, str], audio: bytes) -> StoredVoi
     """Measure, transcribe where needed, and keep an upload; blocks."""
     name = services.voices.check_name(texts["name"])
     given = texts["ref_text"].strip()
+    if not given:
+        services.transcriber.load()
     clip = prepare(audio) if given else prepare(audio, max_speech_seconds=None)
     words = given or services.transcriber.transcribe(clip.samples, STORED_RATE)
     return services.voices.add(

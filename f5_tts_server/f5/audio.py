@@ -4,16 +4,22 @@ The order is that of the official `preprocess_ref_audio_text` and `infer_batch_p
 `infer/utils_infer.py`): decode, mono, trim, RMS, 24 kHz, log-mel. Trimming reproduces the arithmetic of pydub 0.25.1
 (`silence.py`), which cuts at whole milliseconds and compares integer RMS values of 16-bit samples.
 
-Two differences are meant: silence is judged on the mono mix, which is what the model hears (pydub judges the
-interleaved channels), and resampling is soxr's.
+Three differences are meant: silence is judged on the mono mix, which is what the model hears (pydub judges the
+interleaved channels), resampling is soxr's, and files above 48 kHz are resampled to that before they are trimmed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -25,6 +31,7 @@ from f5_tts_server.f5.config import MelConfig
 Samples = NDArray[np.float32]
 
 MAX_SECONDS = 60.0  # of a file; what remains after trimming is at most 12.05 s
+MAX_VALUES = 2**25  # samples of a file, all channels together: 60 s of stereo at 192 kHz, of eight channels at 48 kHz
 MAX_BYTES = 32 * 2**20
 MIN_SECONDS = 0.5  # after trimming
 SAMPLE_RATES = (8_000, 192_000)  # Hz, lowest and highest
@@ -32,6 +39,8 @@ MAX_CHANNELS = 8
 TARGET_RMS = 0.1
 
 _BLOCK_FRAMES = 1 << 15
+_HIGHEST_RATE = 48_000  # Hz, of what is kept of a file: the trimming needs no more, and the mel hears half of it
+_UNKNOWN_FRAMES = 2**62  # libsndfile says 2**63 - 1
 _FULL_SCALE = 32_768  # of 16-bit samples
 _CLIP_MS = 12_000  # longest reference
 _ENOUGH_MS = 6_000  # a reference this long may end at the next silence
@@ -65,17 +74,25 @@ class NonFiniteAudioError(AudioError):
     """Floating-point samples that are NaN or infinite."""
 
 
-def decode(data: bytes, *, max_seconds: float = MAX_SECONDS, max_bytes: int = MAX_BYTES) -> tuple[Samples, int]:
-    """Decodes any file that libsndfile reads: samples [n], mono, within ±1, and their rate in Hz.
+class Decoded(NamedTuple):
+    """A sound file: samples [n], mono, within ±1, their rate in Hz, and the rate that the file has."""
 
-    Work and memory are bounded by `max_seconds`, whatever the file claims: length, rate and channels are looked at
-    before the first sample is decoded, and decoding goes block by block and stops at the limit.
+    samples: Samples
+    rate: int
+    file_rate: int
+
+
+def decode(data: bytes, *, max_seconds: float = MAX_SECONDS, max_bytes: int = MAX_BYTES) -> Decoded:
+    """Decodes any file that libsndfile reads; rates above 48 kHz come down to it.
+
+    Work and memory are bounded whatever the file claims: length, rate and channels are looked at before the first
+    sample is decoded, and decoding goes block by block, mixes and resamples each, and stops at the limit.
     """
     if len(data) > max_bytes:
         raise AudioTooLongError(f"the audio has {len(data)} bytes; at most {max_bytes} are accepted")
     try:
-        with soundfile.SoundFile(_Bytes(data)) as file:
-            return _read(file, max_seconds), file.samplerate
+        with _ForwardFile(_Bytes(data)) as file:
+            return _read(file, max_seconds)
     except soundfile.LibsndfileError as error:
         raise NotAudioError(f"not a readable sound file: {error.error_string}") from error
 
@@ -93,38 +110,93 @@ class _Bytes(io.BytesIO):
             return self.tell()
 
 
-def _read(file: soundfile.SoundFile, max_seconds: float) -> Samples:
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
+    """Read from beginning to end: soundfile seeks after each block, which FLAC of unknown length does not allow."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _read(file: soundfile.SoundFile, max_seconds: float) -> Decoded:
     """All samples of an open file, mixed to mono."""
-    rate = file.samplerate
+    rate, channels = file.samplerate, file.channels
     lowest, highest = SAMPLE_RATES
     if not lowest <= rate <= highest:
         raise NotAudioError(f"the audio's sample rate is {rate} Hz; {lowest} to {highest} Hz are accepted")
-    if file.channels > MAX_CHANNELS:
-        raise AudioTooLongError(f"the audio has {file.channels} channels; at most {MAX_CHANNELS} are accepted")
-    limit = int(max_seconds * rate)
-    # The header of an MP3 file without a Xing frame is an estimate, off by a factor of three for variable bit rates.
-    exact = file.format != "MP3"
-    if exact and file.frames > limit:
-        raise AudioTooLongError(_too_long(max_seconds, f" (its header says {file.frames / rate:.1f} s)"))
-    blocks: list[Samples] = []
+    if channels > MAX_CHANNELS:
+        raise AudioTooLongError(f"the audio has {channels} channels; at most {MAX_CHANNELS} are accepted")
+    # The header of an MP3 file without a Xing frame is an estimate, off by a factor of three for variable bit rates; a
+    # FLAC stream may not know its length.
+    announced = None if file.format == "MP3" or file.frames >= _UNKNOWN_FRAMES else file.frames
+    if announced is not None:
+        _check_size(announced, rate, channels, max_seconds, by_header=True)
+    to_lower = soxr.ResampleStream(rate, _HIGHEST_RATE, 1, dtype="float32") if rate > _HIGHEST_RATE else None
+    pieces: list[Samples] = []
+
+    def keep(piece: Samples, *, last: bool = False) -> None:
+        # Resampling rings a little beyond full scale.
+        pieces.append(piece if to_lower is None else np.clip(to_lower.resample_chunk(piece, last=last), -1, 1))
+
     total = 0
     while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
         total += len(block)
-        if total > limit:
-            raise AudioTooLongError(_too_long(max_seconds))
+        _check_size(total, rate, channels, max_seconds)
         if not np.isfinite(block).all():
             raise NonFiniteAudioError("the audio has samples that are not finite numbers (NaN or infinity)")
         # Clipped as every player does; decoded MP3 and float files go a little or, if broken, far beyond full scale.
-        blocks.append(np.clip(block, -1, 1).mean(axis=1))
+        keep(np.clip(block, -1, 1).mean(axis=1))
     if not total:
         raise AudioTooShortError("the audio holds no samples")
-    if exact and total < file.frames:
-        raise NotAudioError(f"the audio ends after {total / rate:.1f} s of the {file.frames / rate:.1f} s it announces")
-    return np.concatenate(blocks)
+    if announced is not None and total < announced:
+        raise NotAudioError(f"the audio ends after {total / rate:.1f} s of the {announced / rate:.1f} s it announces")
+    keep(np.empty(0, np.float32), last=True)
+    return Decoded(np.concatenate(pieces), min(rate, _HIGHEST_RATE), rate)
 
 
-def _too_long(max_seconds: float, detail: str = "") -> str:
-    return f"the audio is longer than the {max_seconds:g} s that are accepted{detail}"
+def _check_size(frames: int, rate: int, channels: int, max_seconds: float, *, by_header: bool = False) -> None:
+    """Raises AudioTooLongError for more seconds, or more samples of all channels, than are decoded."""
+    if frames > int(max_seconds * rate):
+        detail = f" (its header says {frames / rate:.1f} s)" if by_header else ""
+        raise AudioTooLongError(f"the audio is longer than the {max_seconds:g} s that are accepted{detail}")
+    if frames * channels > MAX_VALUES:
+        raise AudioTooLongError(
+            f"the audio has more samples than are decoded: {frames} in each of {channels} channels, {MAX_VALUES} are "
+            "accepted in all; send it with one channel or a lower sample rate"
+        )
+
+
+class RefusedClips:
+    """Why the last refused clips were refused, so that one sent again costs a hash and not a decoding. Thread-safe.
+
+    Args:
+        kind: the errors that are remembered.
+        limit: how many; the least recently sent are forgotten.
+    """
+
+    def __init__(self, kind: type[ValueError], limit: int = 256) -> None:
+        self._kind = kind
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._errors: OrderedDict[bytes, ValueError] = OrderedDict()
+
+    @contextmanager
+    def remembered(self, data: bytes, *conditions: object) -> Iterator[None]:
+        """Raises what was raised the last time with this clip and these conditions, or else remembers what is raised."""
+        key = hashlib.blake2b(data).digest() + repr(conditions).encode()
+        with self._lock:
+            known = self._errors.get(key)
+            if known is not None:
+                self._errors.move_to_end(key)
+        if known is not None:
+            raise type(known)(*known.args)
+        try:
+            yield
+        except self._kind as error:
+            with self._lock:
+                self._errors[key] = type(error)(*error.args)  # without the traceback, which holds the samples
+                while len(self._errors) > self._limit:
+                    self._errors.popitem(last=False)
+            raise
 
 
 def resample(samples: Samples, rate: int, target: int) -> Samples:
@@ -153,19 +225,33 @@ class _Loudness:
     """Integer RMS of any stretch of a signal, as pydub takes it: on 16-bit samples, rounded down."""
 
     def __init__(self, samples: Samples, rate: int) -> None:
-        integers = np.clip(np.rint(samples.astype(np.float64) * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
-        self._energy = np.concatenate(([0], np.cumsum(np.square(integers.astype(np.int64)))))
-        self._rate = rate
         self.milliseconds = _milliseconds(len(samples), rate)
+        self._places = (np.arange(self.milliseconds + 1) * (rate / 1000)).astype(np.int64)
+        # The last millisecond may be a rounded-up one: what is missing counts as zeros.
+        self._energy = _energy_before(samples, np.minimum(self._places, len(samples)))
 
     def rms(self, starts: NDArray[np.int64], length: int) -> NDArray[np.float64]:
         """Of the stretches of `length` ms at `starts` ms; one that leaves the signal is shorter."""
-        first = (starts * (self._rate / 1000)).astype(np.int64)
-        last = (np.minimum(starts + length, self.milliseconds) * (self._rate / 1000)).astype(np.int64)
-        end = len(self._energy) - 1  # the last millisecond may be a rounded-up one: what is missing counts as zeros
-        energy = self._energy[np.minimum(last, end)] - self._energy[np.minimum(first, end)]
-        rms: NDArray[np.float64] = np.floor(np.sqrt(energy / np.maximum(last - first, 1)))
+        stops = np.minimum(starts + length, self.milliseconds)
+        count = self._places[stops] - self._places[starts]
+        rms: NDArray[np.float64] = np.floor(
+            np.sqrt((self._energy[stops] - self._energy[starts]) / np.maximum(count, 1))
+        )
         return rms
+
+
+def _energy_before(samples: Samples, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum of the squares of the 16-bit samples before each of the ascending places."""
+    energy = np.zeros(len(places), np.int64)
+    total = 0
+    for start in range(0, len(samples), _BLOCK_FRAMES):
+        block = samples[start : start + _BLOCK_FRAMES].astype(np.float64)
+        integers = np.clip(np.rint(block * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int64)
+        sums = np.cumsum(np.square(integers))
+        first, last = np.searchsorted(places, (start, start + len(block)), side="right")
+        energy[first:last] = total + sums[places[first:last] - start - 1]
+        total += int(sums[-1])
+    return energy
 
 
 def _milliseconds(count: int, rate: int) -> int:
@@ -241,7 +327,7 @@ def trim_reference(samples: Samples, rate: int) -> Samples:
     """[n] at `rate` Hz to its first 12 s of speech without silent edges, and 50 ms of silence.
 
     Cut at a silence of a second below -50 dBFS, else of 100 ms below -40 dBFS, else after 12 s; edges are what is
-    below -42 dBFS. Equal to the official result sample for sample on mono 16-bit audio of 11,025 Hz and more.
+    below -42 dBFS. Equal to the official result sample for sample on mono 16-bit audio of 11,025 Hz to 48 kHz.
     """
     speech = _join_spoken(samples, rate, silence_ms=1000, dbfs=-50)
     if _milliseconds(len(speech), rate) > _CLIP_MS:
@@ -260,15 +346,19 @@ def reference_samples(data: bytes, sample_rate: int, *, max_seconds: float = MAX
 
     Raises an `AudioError` for what is not a sound, too long, too short, silent or not finite.
     """
-    samples, rate = decode(data, max_seconds=max_seconds)
-    trimmed = trim_reference(samples, rate)
-    if len(trimmed) < MIN_SECONDS * rate:
-        raise AudioTooShortError(
-            f"the audio has {len(trimmed) / rate:.2f} s of speech once silent edges are cut; "
-            f"at least {MIN_SECONDS:g} s are needed"
-        )
-    loud, gain = normalise_rms(trimmed)
+    with _refused.remembered(data, max_seconds):
+        samples, rate, _ = decode(data, max_seconds=max_seconds)
+        trimmed = trim_reference(samples, rate)
+        if len(trimmed) < MIN_SECONDS * rate:
+            raise AudioTooShortError(
+                f"the audio has {len(trimmed) / rate:.2f} s of speech once silent edges are cut; "
+                f"at least {MIN_SECONDS:g} s are needed"
+            )
+        loud, gain = normalise_rms(trimmed)
     return resample(loud, rate, sample_rate), gain
+
+
+_refused = RefusedClips(AudioError)
 
 
 def mel(samples: Samples, config: MelConfig) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from f5_tts_server.f5.audio import AudioError, decode, resample, trim_reference
+from f5_tts_server.f5.audio import AudioError, RefusedClips, decode, resample, trim_reference
 
 STORED_RATE = 24_000  # Hz; what the model hears, so nothing above it is worth keeping
 MAX_SPEECH_SECONDS = 12.0  # what `trim_reference` keeps
@@ -89,8 +89,16 @@ def prepare(audio: bytes, *, max_speech_seconds: float | None = MAX_SPEECH_SECON
     `max_speech_seconds` refuses longer speech instead of cutting it: a transcript that came with the clip would not
     fit what is left. None cuts (the transcript is made afterwards). Raises UnusableClip.
     """
+    with _refused.remembered(audio, max_speech_seconds):
+        return _prepare(audio, max_speech_seconds)
+
+
+_refused = RefusedClips(UnusableClip)
+
+
+def _prepare(audio: bytes, max_speech_seconds: float | None) -> PreparedClip:
     try:
-        samples, rate = decode(audio)
+        samples, rate, file_rate = decode(audio)
         leading, trailing = _edges(samples, rate)
         speech = len(samples) / rate - leading - trailing
         if max_speech_seconds is not None and speech > max_speech_seconds:
@@ -118,12 +126,12 @@ def prepare(audio: bytes, *, max_speech_seconds: float | None = MAX_SPEECH_SECON
     cut = len(samples) / rate - len(trimmed) / rate
     if cut > 0.05:
         actions.append(f"cut {cut:.2f} s of silence" if speech <= MAX_SPEECH_SECONDS else f"cut {cut:.2f} s")
-    if rate != STORED_RATE:
-        actions.append(f"resampled from {rate} to {STORED_RATE} Hz")
+    if file_rate != STORED_RATE:
+        actions.append(f"resampled from {file_rate} to {STORED_RATE} Hz")
     return PreparedClip(
         samples=resample(trimmed, rate, STORED_RATE),
         duration=len(samples) / rate,
-        sample_rate=rate,
+        sample_rate=file_rate,
         leading_silence=leading,
         trailing_silence=trailing,
         clipped_fraction=clipped,
@@ -181,8 +189,9 @@ def report(clip: PreparedClip, text: str) -> ClipReport:
 def _levels(samples: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
     """RMS level in dB of each whole frame of 20 ms."""
     frame = int(rate * _FRAME_SECONDS)
-    frames = samples[: len(samples) // frame * frame].reshape(-1, frame).astype(np.float64)
-    power = np.maximum(np.mean(np.square(frames), axis=1), 10 ** (_QUIETEST_DBFS / 10))
+    frames = samples[: len(samples) // frame * frame].reshape(-1, frame)
+    energy = np.einsum("ij,ij->i", frames, frames, dtype=np.float64)  # in doubles without a copy of the clip in doubles
+    power = np.maximum(energy / frame, 10 ** (_QUIETEST_DBFS / 10))
     levels: NDArray[np.float64] = 10 * np.log10(power)
     return levels
 

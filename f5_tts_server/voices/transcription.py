@@ -37,6 +37,11 @@ class Transcriber:
         self._lock = threading.Lock()
         self._model: Any = None
 
+    def load(self) -> None:
+        """Have the model ready: whoever cannot transcribe need not decode. Raises TranscriptionUnavailable."""
+        with self._lock:
+            self._loaded()
+
     def transcribe_clip(self, audio: bytes) -> str:
         """The words in what is used of a reference file.
 
@@ -44,7 +49,9 @@ class Transcriber:
             UnusableClip: it is no sound, or none to clone a voice from.
             TranscriptionUnavailable: faster-whisper or its model is not there.
         """
-        return self.transcribe(prepare(audio, max_speech_seconds=None).samples, STORED_RATE)
+        with self._lock:
+            self._loaded()
+            return self._words(prepare(audio, max_speech_seconds=None).samples, STORED_RATE)
 
     def transcribe(self, samples: NDArray[np.float32], rate: int) -> str:
         """The words in `samples` [n], mono at `rate` Hz.
@@ -53,10 +60,16 @@ class Transcriber:
             TranscriptionUnavailable: faster-whisper or its model is not there.
         """
         with self._lock:
-            if self._model is None:
-                self._model = self._load()
-            segments, _ = self._model.transcribe(resample(samples, rate, WHISPER_RATE), beam_size=5)
-            return " ".join(segment.text.strip() for segment in segments).strip()
+            return self._words(samples, rate)
+
+    def _words(self, samples: NDArray[np.float32], rate: int) -> str:
+        segments, _ = self._loaded().transcribe(resample(samples, rate, WHISPER_RATE), beam_size=5)
+        return " ".join(segment.text.strip() for segment in segments).strip()
+
+    def _loaded(self) -> Any:
+        if self._model is None:
+            self._model = self._load()
+        return self._model
 
     def _load(self) -> Any:
         try:

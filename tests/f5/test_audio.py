@@ -2,6 +2,9 @@
 
 import io
 import struct
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from f5_tts_server.f5.audio import (
     AudioTooShortError,
     NonFiniteAudioError,
     NotAudioError,
+    RefusedClips,
     SilentAudioError,
     decode,
     mel,
@@ -104,7 +108,7 @@ def test_rms_is_raised_to_a_tenth_and_never_lowered() -> None:
 )
 def test_decodes_formats_and_mixes_channels(container: str, subtype: str, tolerance: float) -> None:
     left, right = tone(1), tone(1, peak=0.1)
-    samples, rate = decode(encoded(np.stack([left, right], 1), RATE, container, subtype))
+    samples, rate, _ = decode(encoded(np.stack([left, right], 1), RATE, container, subtype))
     assert rate == RATE and samples.dtype == np.float32
     np.testing.assert_allclose(samples, (left + right) / 2, rtol=0, atol=tolerance + 1e-7)
 
@@ -157,22 +161,33 @@ def test_refuses_a_long_file_by_its_header() -> None:
         decode(encoded(tone(61)))
 
 
-def test_stops_decoding_at_the_limit() -> None:
-    """The header of an MP3 file is only an estimate, so its length shows while decoding, which must not go on."""
-    long = encoded(np.zeros(150 * RATE, np.int16), RATE, "MP3")
+@contextmanager
+def counted_reads() -> Iterator[list[int]]:
+    """Frames of each block that is decoded meanwhile."""
     reads: list[int] = []
     original = soundfile.SoundFile.read
 
-    class Counting(soundfile.SoundFile):
-        def read(self, *arguments: object, **options: object) -> np.ndarray:
-            block = original(self, *arguments, **options)
-            reads.append(len(block))
-            return block
+    def read(file: soundfile.SoundFile, *arguments: object, **options: object) -> np.ndarray:
+        block = original(file, *arguments, **options)
+        reads.append(len(block))
+        return block
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(soundfile, "SoundFile", Counting)
-        with pytest.raises(AudioTooLongError, match="60 s"):
-            decode(long)
+        patch.setattr(soundfile.SoundFile, "read", read)
+        yield reads
+
+
+def with_flac_frames(flac: bytes, frames: int) -> bytes:
+    """The same FLAC file with another number of frames in its header (36 bits from byte 21½ on; 0 is unknown)."""
+    fields = int.from_bytes(flac[18:26], "big") >> 36 << 36
+    return flac[:18] + (fields | frames).to_bytes(8, "big") + flac[26:]
+
+
+def test_stops_decoding_at_the_limit() -> None:
+    """The header of an MP3 file is only an estimate, so its length shows while decoding, which must not go on."""
+    long = encoded(np.zeros(150 * RATE, np.int16), RATE, "MP3")
+    with counted_reads() as reads, pytest.raises(AudioTooLongError, match="60 s"):
+        decode(long)
     assert sum(reads) <= MAX_SECONDS * RATE + 2**15
 
 
@@ -181,6 +196,71 @@ def test_header_of_a_stream_promises_more_than_there_is() -> None:
     data = bytearray(encoded(tone(1), subtype="PCM_16"))
     data[4:8] = data[40:44] = struct.pack("<I", 0xFFFF_FFFF)
     assert len(decode(bytes(data))[0]) == RATE
+
+
+def test_a_small_file_of_very_many_samples_is_refused_by_its_header() -> None:
+    """92 KB of FLAC, 59 s of zeros at 192 kHz in eight channels, cost 307 MB and 1.3 s each time they were sent."""
+    small = encoded(np.zeros((4096, 8), np.int16), 192_000, "FLAC")
+    with counted_reads() as reads, pytest.raises(AudioTooLongError, match="11328000 in each of 8 channels"):
+        decode(with_flac_frames(small, 59 * 192_000))
+    assert not reads
+    with pytest.raises(AudioTooLongError, match="more samples than are decoded"):  # and where the header does not tell
+        decode(with_flac_frames(encoded(np.zeros((4_200_000, 8), np.int16), 192_000, "FLAC"), 0))
+
+
+def test_memory_stays_near_that_of_what_is_kept() -> None:
+    """A minute at 192 kHz is kept as a minute at 48 kHz (12 MB); judging silence made seven copies of it in doubles."""
+    long = encoded((tone(59, 192_000) * 32_768).astype(np.int16), 192_000, "FLAC")
+    tracemalloc.start()
+    try:
+        reference_samples(long, RATE)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4.5 * 59 * 48_000 * 4, f"{peak / 2**20:.0f} MiB"
+
+
+def test_high_rates_come_down_to_48_khz() -> None:
+    samples, rate, file_rate = decode(encoded(tone(1, 192_000), 192_000))
+    assert (rate, file_rate, len(samples)) == (48_000, 192_000, 48_000)
+    np.testing.assert_allclose(samples[500:-500], tone(1, 48_000)[500:-500], atol=1e-3)
+
+
+def test_flac_that_does_not_know_its_length_is_read_to_its_end() -> None:
+    """Encoders that stream leave the length 0, which means unknown; ours did, and this server refused its own clips."""
+    flac = encoded(tone(3.1), container="FLAC")
+    streamed = with_flac_frames(flac, 0)
+    np.testing.assert_array_equal(decode(streamed).samples, decode(flac).samples)
+    with pytest.raises(NotAudioError):
+        decode(streamed[: len(streamed) * 2 // 3])
+    with pytest.raises(AudioTooLongError, match="60 s"):
+        decode(with_flac_frames(encoded(np.zeros(61 * RATE, np.int16), container="FLAC"), 0))
+
+
+def test_a_refused_clip_is_not_decoded_again() -> None:
+    silent = encoded(np.zeros(2 * RATE, np.float32))
+    with pytest.raises(SilentAudioError) as first:
+        reference_samples(silent, RATE)
+    with counted_reads() as reads, pytest.raises(SilentAudioError) as second:
+        reference_samples(silent, RATE)
+    assert not reads and str(first.value) == str(second.value)
+
+
+def test_refusals_are_forgotten_beyond_their_limit_and_apart_by_conditions() -> None:
+    refused, asked = RefusedClips(AudioError, limit=2), []
+
+    def ask(clip: bytes, condition: float) -> None:
+        with pytest.raises(NotAudioError, match="no"), refused.remembered(clip, condition):
+            asked.append((clip, condition))
+            raise NotAudioError("no")
+
+    for clip, condition in ((b"a", 1), (b"a", 2), (b"a", 1), (b"b", 1), (b"a", 1), (b"a", 2)):
+        ask(clip, condition)
+    assert asked == [(b"a", 1), (b"a", 2), (b"b", 1), (b"a", 2)]
+    with pytest.raises(ZeroDivisionError), refused.remembered(b"c"):
+        _ = 1 / 0
+    with refused.remembered(b"c"):
+        pass  # another kind of error is not remembered
 
 
 def test_refuses_too_many_bytes_before_opening() -> None:
@@ -197,7 +277,7 @@ def test_refuses_samples_that_are_no_numbers(value: float) -> None:
 
 
 def test_clips_what_is_beyond_full_scale() -> None:
-    samples, _ = decode(encoded(np.full(RATE, 1e38, np.float32), subtype="FLOAT"))
+    samples, _, _ = decode(encoded(np.full(RATE, 1e38, np.float32), subtype="FLOAT"))
     assert samples.max() == 1
 
 
@@ -233,7 +313,7 @@ def test_damaged_files_never_do_worse_than_an_audio_error(noise: bytes, place: i
     data = bytearray(encoded(tone(0.2), container=container))
     data[place : place + len(noise)] = noise
     try:
-        samples, rate = decode(bytes(data))
+        samples, rate, _ = decode(bytes(data))
     except AudioError:
         return
     assert len(samples) <= MAX_SECONDS * rate
