@@ -14,13 +14,13 @@ from fastapi import FastAPI
 
 from f5_tts_server import __version__, offline
 from f5_tts_server.api import access, faults, routers
-from f5_tts_server.api.body_limit import BodyLimitMiddleware
+from f5_tts_server.api.bodies import BodyMiddleware
 from f5_tts_server.api.request_id import RequestIdFilter, RequestIdMiddleware
 from f5_tts_server.api.services import Services
 from f5_tts_server.inference_types import Programs, SamplingDefaults
 from f5_tts_server.loading import load_programs, sampling_defaults
 from f5_tts_server.serving import FLUSH_S, DrainingServer
-from f5_tts_server.settings import MIB, Settings, read_settings
+from f5_tts_server.settings import Settings, read_settings
 from f5_tts_server.tts_engine import TTSEngine
 from f5_tts_server.voices.store import VoiceError, VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
@@ -78,7 +78,7 @@ def create_app(
     for router in routers(services):
         app.include_router(router)
     access.install(app, services.access, settings)
-    app.add_middleware(BodyLimitMiddleware, limit=int(settings.max_body_mib * MIB))
+    app.add_middleware(BodyMiddleware, settings=settings)
     app.add_middleware(RequestIdMiddleware)
     return app
 

@@ -90,9 +90,9 @@ def router(services: Services) -> APIRouter:
     async def stream(socket: WebSocket) -> None:
         await socket.accept()
         try:
-            following = None
+            following = await _session(socket, services, None, services.settings.receive_timeout_s)
             while True:
-                following = await _session(socket, services, following)
+                following = await _session(socket, services, following, IDLE_S)
         except _Closed:
             await close(socket)
         except WebSocketDisconnect:
@@ -104,8 +104,12 @@ def router(services: Services) -> APIRouter:
     return routes
 
 
-async def _session(socket: WebSocket, services: Services, given: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Serve one session, whose configuration may have come already; gives that of the next one if it has.
+async def _session(
+    socket: WebSocket, services: Services, given: dict[str, Any] | None, within_s: float
+) -> dict[str, Any] | None:
+    """Serve one session, whose configuration may have come already, or comes within ``within_s`` seconds.
+
+    Gives the configuration of the next session if that has come.
 
     Raises:
         _Closed: the connection is to be closed.
@@ -115,7 +119,7 @@ async def _session(socket: WebSocket, services: Services, given: dict[str, Any] 
         await send_within(socket, message, services.settings.stall_timeout_s)
 
     try:
-        config = _config(given or await receive_object(socket, longest=MAX_MESSAGE, within_s=IDLE_S))
+        config = _config(given or await receive_object(socket, longest=MAX_MESSAGE, within_s=within_s))
         builder = services.builder
         clip = await to_thread.run_sync(builder.stored, config.voice)
         session = _Session(services, config, builder.composer(clip, config, speed=config.speed))
@@ -175,7 +179,7 @@ class _Session:
                     raise _Closed
                 case kind:
                     raise RequestError(
-                        422, "invalid_request", f"type {str(kind)[:40]!r} is no message of a session", "type"
+                        422, "invalid_request", f"type {_shown(kind)} is no message of a session", "type"
                     )
 
         message = await receive_object(socket, longest=MAX_MESSAGE, within_s=None)
@@ -277,9 +281,13 @@ def _config(message: dict[str, Any]) -> SessionConfig:
         case "session.config":
             pass
         case kind:
-            message_type = f"type is {str(kind)[:40]!r}; a session begins with session.config"
+            message_type = f"type is {_shown(kind)}; a session begins with session.config"
             raise RequestError(422, "invalid_request", message_type, "type")
     return SessionConfig.model_validate(fields.get("session", fields))
+
+
+def _shown(kind: Any) -> str:
+    return repr(kind[:40]) if isinstance(kind, str) else "no string"
 
 
 def _error(error: RequestError) -> dict[str, Any]:
