@@ -149,7 +149,7 @@ def main() -> int:
         for text_name in options.texts:
             text = TEXTS[text_name]
             reference = ours.prepare_reference(clip.read_bytes(), voice["text"])
-            segments = ours.frontend.split(text, reference, speed=1.0, first_seconds=None)
+            segments = list(ours.frontend.split(text, reference, speed=1.0, first_seconds=None))
             lengths = [ours.plan(segment, reference, speed=1.0, seconds=None).frames for segment in segments]
             if len(segments) != 1:
                 raise ValueError(f"the text {text_name!r} is cut into {len(segments)}; only one has one noise to share")

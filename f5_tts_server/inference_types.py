@@ -10,7 +10,7 @@ a segment.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -292,8 +292,11 @@ class Programs(Protocol):
     def prepare_reference(self, audio: bytes, text: str) -> PreparedReference:
         """Raises ValueError, in a sentence for the client, when the clip or its text cannot be used."""
 
-    def split(self, text: str, reference: Any, *, speed: float, first_seconds: float | None) -> list[str]:
-        """Cut text into segments; the first lasts about ``first_seconds`` if given, later ones fill the model's budget."""
+    def split(self, text: str, reference: Any, *, speed: float, first_seconds: float | None) -> Iterator[str]:
+        """Cut text into segments; the first lasts about ``first_seconds`` if given, later ones fill the model's budget.
+
+        The text is read only as far as segments are taken, so that a long one holds nobody up.
+        """
 
     def plan(self, text: str, reference: Any, *, speed: float, seconds: float | None) -> Plan:
         """Tokens and total length of a segment. Raises ValueError when it does not fit the largest bucket."""

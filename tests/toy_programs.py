@@ -13,7 +13,7 @@ import io
 import re
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,17 +125,17 @@ class ToyPrograms:
             raise ValueError("reference text is empty")
         return Reference(zlib.crc32(audio).to_bytes(4, "big"), len(audio), 1.0, int(len(samples) / rate * RATE / HOP))
 
-    def split(self, text: str, reference: Any, *, speed: float, first_seconds: float | None) -> list[str]:
+    def split(self, text: str, reference: Any, *, speed: float, first_seconds: float | None) -> Iterator[str]:
         words = re.findall(r"\S+", text)
         if not re.search(r"\w", text):
-            return []
+            return iter(())
         segments, budget = [""], (first_seconds or 6.0) * CHARS_PER_SECOND * speed
         for word in words:
             if segments[-1] and len(segments[-1]) + len(word) > budget:
                 segments.append("")
                 budget = 6.0 * CHARS_PER_SECOND * speed
             segments[-1] = f"{segments[-1]} {word}".strip()
-        return segments
+        return iter(segments)
 
     def plan(self, text: str, reference: Any, *, speed: float, seconds: float | None) -> Plan:
         spoken = len(text) / CHARS_PER_SECOND / speed if seconds is None else seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,8 +23,13 @@ LONGEST_FRAMES = 960
 _SHORTEST_BUDGET = 250  # frames of speech in a segment, however long the reference is
 _LEAD, _TAIL = 11.0, 19.0  # frames of silence around each segment, which the cross-fade of neighbours consumes
 _GROWTH = 1.6  # of each early segment over the one before
-_CLAUSE = re.compile(r"(?<=[.?!;:,…])[\"'”’)\]]*\s+|(?<=[。？！；：，、])|\s*\n\s*|(?<=\s)[—–-]+\s+")
-_SENTENCE_END = re.compile(r"[.?!…。？！][\"'”’)\]]*$")
+_CLOSING = "\"'”’)]"
+# White space is tried only from where it begins: else a run of it takes quadratic time.
+_CLAUSE = re.compile(
+    rf"(?<=[.?!;:,…])[{re.escape(_CLOSING)}]*+\s+|(?<=[。？！；：，、])|(?<!\s)\s*\n\s*|(?<=\s)[—–-]++\s+"
+)
+_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
+_WORD = re.compile(r"\S{1,200}")  # longer ones may be cut, as those of scripts without blanks
 
 
 class PhonemeFrontend(Frontend):
@@ -44,32 +50,30 @@ class PhonemeFrontend(Frontend):
         lengths = LengthModel.load(folder / "lengths.safetensors")
         return cls(Vocab.load(folder / "vocab.txt"), lengths, mel, max_frames=max_frames)
 
-    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> list[str]:
+    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> Iterator[str]:
         """Sentences, joined while they fit a segment; longer ones are cut after a clause or, failing that, a word.
 
-        Empty where nothing in the text can be spoken: only punctuation, emoji or scripts this voice does not read.
+        None where nothing in the text can be spoken: only punctuation, emoji or scripts this voice does not read.
         """
-        if all(symbol in PAUSES for symbol in _sounds(text)):
-            return []
         longest = self._budget(reference)
         limit = longest
         if first_seconds is not None:
             limit = min(longest, first_seconds * self._mel.sample_rate / self._mel.hop)
         growing = first_seconds is not None
-        segments: list[str] = []
-        current, length = "", 0.0
-        for clause in self._pieces(text, reference, speed, limit, longest):
-            took = self._frames_of(clause, reference, speed)
-            room = limit if growing or _SENTENCE_END.search(current) else longest
-            if current and length + took > room:
-                segments.append(current)
+        current: list[str] = []  # what is not heard goes with what is
+        length, heard = 0.0, False
+        for piece, frames, sounds in self._pieces(text, reference, speed, min(longest, 2 * limit), longest):
+            room = limit if growing or (current and _ends_sentence(current[-1])) else longest
+            if heard and sounds and length + frames > room:
+                yield " ".join(current)
                 limit = min(longest, limit * _GROWTH)
                 growing = limit < longest
-                current, length = clause, took
-            else:
-                current = f"{current} {clause}" if current else clause
-                length += took
-        return [*segments, current] if current else segments
+                current, length, heard = [], 0.0, False
+            current.append(piece)
+            length += frames
+            heard = heard or sounds > 0
+        if heard:
+            yield " ".join(current)
 
     def plan(self, text: str, reference: Reference, *, speed: float, seconds: float | None) -> SegmentPlan:
         """Tokens and frames of one segment; `seconds` is kept to the sample frame.
@@ -90,7 +94,7 @@ class PhonemeFrontend(Frontend):
         reference_lengths = self._lengths.frames(phonemes(reference.text), rate) * scale
 
         symbols = [".", *_sounds(text)]
-        lengths = self._speech_lengths(text, reference, speed)
+        lengths = self._speech_lengths(phonemes(text), reference, speed)
         shortest = FRAMES_A_TOKEN * (len(symbols) + 1)
         if seconds is None:
             wanted = max(round(float(lengths.sum())), shortest)
@@ -117,46 +121,72 @@ class PhonemeFrontend(Frontend):
     def _fit_rate(self, text: str, frames: int) -> tuple[float, float]:
         return self._lengths.fit_rate(phonemes(text), frames)
 
-    def _speech_lengths(self, text: str, reference: Reference, speed: float) -> NDArray[np.float32]:
-        """Frames of a pause, each sound of the text, and its closing pause, at the reference's rate × speed."""
+    def _speech_lengths(self, symbols: list[str], reference: Reference, speed: float) -> NDArray[np.float32]:
+        """Frames of a pause, each of the symbols but boundaries, at the reference's rate × speed; the last is a pause."""
         rate, scale = self._reference_rate(reference.text, len(reference.samples) // self._mel.hop)
         # A clip with silence in it looks slow; speech is not stretched as far as that.
-        spoken = self._lengths.frames(phonemes(text), rate) * np.float32(np.clip(scale, 0.7, 1.4) / speed)
+        spoken = self._lengths.frames(symbols, rate) * np.float32(np.clip(scale, 0.7, 1.4) / speed)
         spoken[-1] = _TAIL
         return np.concatenate([[np.float32(_LEAD)], spoken])
 
-    def _frames_of(self, text: str, reference: Reference, speed: float) -> float:
-        return float(self._speech_lengths(text, reference, speed).sum()) - _LEAD - _TAIL
+    def _measure(self, text: str, reference: Reference, speed: float) -> tuple[float, int]:
+        """How many frames `plan` gives a text, without the silence around it, and how many sounds it has."""
+        symbols = phonemes(text)
+        lengths = self._speech_lengths(symbols, reference, speed)
+        frames = max(float(lengths.sum()) - _LEAD - _TAIL, FRAMES_A_TOKEN * (len(lengths) - 2))
+        return frames, _count_sounds(symbols)
 
     def _budget(self, reference: Reference) -> float:
         reference_frames = len(reference.samples) // self._mel.hop
         wanted = max(LONGEST_FRAMES - reference_frames, _SHORTEST_BUDGET)
         return min(wanted, self._max_frames - reference_frames) - _LEAD - _TAIL
 
-    def _pieces(self, text: str, reference: Reference, speed: float, first: float, longest: float) -> list[str]:
-        """Clauses in order, those longer than their segment can be cut between words. None is blank."""
-        pieces: list[str] = []
-        for clause in (part.strip() for part in _CLAUSE.split(text)):
-            limit = longest if pieces else min(longest, 2 * first)
-            while clause and self._frames_of(clause, reference, speed) > limit:
-                words = clause.split()
-                share = limit / self._frames_of(clause, reference, speed)
-                count = max(1, int(len(words) * share))
-                if len(words) == 1:  # no blank to cut at: a script without them, or a very long "word"
-                    cut = max(1, int(len(clause) * share))
-                    pieces.append(clause[:cut])
-                    clause = clause[cut:]
-                else:
-                    pieces.append(" ".join(words[:count]))
-                    clause = " ".join(words[count:])
+    def _pieces(
+        self, text: str, reference: Reference, speed: float, first: float, longest: float
+    ) -> Iterator[tuple[str, float, int]]:
+        """Clauses in order, with their frames and number of sounds; longer ones than a segment are cut between words.
+
+        The first may have `first` frames, the others `longest`. None is blank. No more of the text is looked at than a
+        piece can hold, so that it is cut in linear time.
+        """
+        limit = first
+        for clause in _CLAUSE.split(text):
+            start, end = 0, len(clause.rstrip())
+            while begin := _WORD.search(clause, start, end):
+                words: list[tuple[re.Match[str], int]] = []  # and the sounds up to the end of each
+                sounds = 0
+                for word in _WORD.finditer(clause, begin.start(), end):
+                    sounds += _count_sounds(phonemes(word.group()))
+                    words.append((word, sounds))
+                    if sounds * FRAMES_A_TOKEN > limit:
+                        break
+                start = words[-1][0].end()
+                frames, heard = self._measure(clause[begin.start() : start], reference, speed)
+                if frames > limit:
+                    start = _cut(words, sounds * limit / frames)
+                    frames, heard = self._measure(clause[begin.start() : start], reference, speed)
+                yield clause[begin.start() : start], frames, heard
                 limit = longest
-            if clause:
-                pieces.append(clause)
-        return pieces
 
     def _seconds(self, frames: int) -> str:
         return f"{frames * self._mel.hop / self._mel.sample_rate:.1f}"
 
 
+def _ends_sentence(clause: str) -> bool:
+    return clause.rstrip(_CLOSING).endswith(_SENTENCE_ENDS)
+
+
+def _cut(words: list[tuple[re.Match[str], int]], sounds: float) -> int:
+    """The end of the last word up to which there are at most so many sounds; a place in the first where it has more."""
+    ends = [word.end() for word, until in words if until <= sounds]
+    word, until = words[0]
+    return ends[-1] if ends else word.start() + max(1, int(len(word.group()) * sounds / until))
+
+
+def _count_sounds(symbols: list[str]) -> int:
+    return sum(symbol not in PAUSES and symbol != BOUNDARY for symbol in symbols)
+
+
 def _sounds(text: str) -> list[str]:
+    """Pauses are among them."""
     return [symbol for symbol in phonemes(text) if symbol != BOUNDARY]

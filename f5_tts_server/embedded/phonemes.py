@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from f5_tts_server.embedded.pronunciation import CONSONANTS, STRESSES, VOWELS, pronounce
 
@@ -52,7 +53,11 @@ _PAUSE_OF = {
     **dict.fromkeys("?？", "?"),
     **dict.fromkeys("!！", "!"),
 }
-_TOKEN = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*'?|\d+(?:,\d{3})+(?!\d)|\d+|\S|\n")
+_LONGEST_WORD = 45  # letters, those of the longest English word; what is longer is read in pieces
+# Possessive where a run could be tried from each of its ends again.
+_TOKEN = re.compile(r"[A-Za-z]++(?:'[A-Za-z]++)*+'?|\d++(?:,\d{3}(?!\d))++|\d++|\S|\n")
+_LETTER = re.compile(r"(?:\A|[^A-Za-z])[A-Za-z]\Z")  # alone
+_SHORT_FORM = re.compile(r"(?:\A|[^A-Za-z])[A-Za-z]\.[A-Za-z]\Z")  # "e.g", "p.m"
 
 
 def number_words(number: int) -> list[str]:
@@ -69,9 +74,18 @@ def number_words(number: int) -> list[str]:
 
 def _plain(text: str) -> str:
     """The text with typographic quotes and accents folded to ASCII where that keeps the letter."""
+    if text.isascii():
+        return text
     text = text.replace("’", "'").replace("‘", "'")
+    # Character by character: of a whole text the marks would be sorted too, which takes quadratic time in their number.
     # The decomposition alone would turn "½" into "1⁄2" and "…" into three stops; both read well here.
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return "".join(c for character in text for c in _decomposed(character))
+
+
+@lru_cache(maxsize=4096)
+def _decomposed(character: str) -> str:
+    """Without the marks that have a combining class."""
+    return "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
 
 
 def words(text: str) -> list[str]:
@@ -98,7 +112,7 @@ def words(text: str) -> list[str]:
         previous_end = match.end()
         following = plain[match.end() : match.end() + 1]
         if token[0].isascii() and token[0].isalpha():
-            found.append(token)
+            found += (token[at : at + _LONGEST_WORD] for at in range(0, len(token), _LONGEST_WORD))
         elif token[0].isdecimal():
             digits = token.replace(",", "")
             fraction = (
@@ -112,12 +126,12 @@ def words(text: str) -> list[str]:
         elif token == "." and joined and following.isalnum():
             if following.isdecimal() or plain[match.start() - 1 : match.start()].isdecimal():
                 found.append("point")
-            elif not (match.start() >= 1 and re.search(r"(^|[^A-Za-z])[A-Za-z]$", plain[: match.start()])):
+            elif not _LETTER.search(plain[max(0, match.start() - 2) : match.start()]):
                 found.append("dot")  # "example.com", but not "e.g."
         elif token in _SIGNS:
             found += _SIGNS[token].split()
         elif token in _PAUSE_OF:
-            if token != "." or not re.search(r"(^|[^A-Za-z])[A-Za-z]\.[A-Za-z]$", plain[: match.start()]):
+            if token != "." or not _SHORT_FORM.search(plain[max(0, match.start() - 4) : match.start()]):
                 add_pause(_PAUSE_OF[token])
         # All else (hyphens, emoji, other scripts) is not spoken.
     return found

@@ -193,12 +193,17 @@ def spell(word: str) -> Pronunciation:
     )
 
 
-@lru_cache(maxsize=16384)
 def pronounce(word: str) -> Pronunciation:
     """Symbols of one word of the letters a-z, A-Z and apostrophes; empty where it has no letter.
 
-    Common function words come in their weak form. Capitals matter only for abbreviations, which are spelt out.
+    Common function words come in their weak form. Capitals matter only for abbreviations, which are spelt out. Takes
+    time that grows with the square of the word's length and more: callers cut what is too long for a word. Words of up
+    to `_CACHED_LENGTH` characters are remembered.
     """
+    return _remembered(word) if len(word) <= _CACHED_LENGTH else _pronounce(word)
+
+
+def _pronounce(word: str) -> Pronunciation:
     lower = word.lower().strip("'") if word.strip("'") else ""
     if not lower:
         return ()
@@ -223,3 +228,8 @@ def pronounce(word: str) -> Pronunciation:
 def _stress_first(symbols: Pronunciation) -> Pronunciation:
     at = next((i for i, s in enumerate(symbols) if s in VOWELS), None)
     return symbols if at is None else (*symbols[:at], "ˈ" + symbols[at], *symbols[at + 1 :])
+
+
+# At most 8 MB: a word of this length and its symbols take about a kilobyte.
+_CACHED_LENGTH = 48
+_remembered = lru_cache(maxsize=8192)(_pronounce)

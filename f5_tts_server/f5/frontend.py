@@ -6,6 +6,7 @@ bytes (`f5.text.PinyinFrontend`), the embedded voice reads phonemes and has leng
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -44,8 +45,8 @@ class SegmentPlan:
 class Frontend(Protocol):
     """Both calls are pure host work and may run in any thread. Errors are `ValueError`s that name the fault."""
 
-    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> list[str]:
-        """The segments of a text, in order; empty for a blank text.
+    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> Iterator[str]:
+        """The segments of a text, in order; none for a blank text. The text is read as far as segments are taken.
 
         With `first_seconds` the first segment is about that long when spoken, so that it can be heard early, and the
         following ones grow to the longest that the model speaks well.

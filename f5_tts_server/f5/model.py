@@ -71,7 +71,7 @@ class SpeechModel:
         text without anything to say.
         """
         sampling = sampling or self.config.sampling
-        segments = self.frontend.split(text, reference, speed=speed, first_seconds=None)
+        segments = list(self.frontend.split(text, reference, speed=speed, first_seconds=None))
         if not segments:
             raise ValueError("the text is empty; there is nothing to say")
         clips = []

@@ -174,7 +174,7 @@ class Programs:
         """Decodes, trims and analyses a reference clip. Raises ValueErrors that name the fault."""
         return self.model.prepare_reference(audio, text)
 
-    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> list[str]:
+    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> Iterator[str]:
         """The segments of a text; see `f5.frontend.Frontend.split`."""
         return self.model.frontend.split(text, reference, speed=speed, first_seconds=first_seconds)
 

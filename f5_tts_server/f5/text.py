@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -203,7 +204,7 @@ def _early_cut(text: str, limit: int, stretch: int, budget: int) -> int:
     `stretch` bytes; else after a word. Neither side is left with a text so short that it would be drawled, unless
     that takes more than `budget` bytes."""
     cut = None
-    for end in (*(match.end() for match in _CLAUSE_END.finditer(text)), len(text)):
+    for end in chain((match.end() for match in _CLAUSE_END.finditer(text)), (len(text),)):
         size = _bytes(text[:end].strip())
         if size > stretch or (cut is not None and size > limit):
             break
@@ -235,7 +236,7 @@ class PinyinFrontend(Frontend):
         self._max_frames = max_frames
         self._tokens = tokens_by(tokenizer)
 
-    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> list[str]:
+    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> Iterator[str]:
         """The official chunks, except that a clause beyond the byte budget is cut between words (officially it stays
         whole, however long); a word beyond it stays whole. No segment is blank.
 
@@ -249,7 +250,6 @@ class PinyinFrontend(Frontend):
             self._bytes_that_fit(_spaced(reference_text), self._reference_frames(reference), speed),
         )
         self._check(text)
-        segments: list[str] = []
         rest = text
         if first_seconds is not None:
             rest = rest.strip()
@@ -257,18 +257,17 @@ class PinyinFrontend(Frontend):
             stretch = limit
             while rest and limit < budget:
                 cut = _early_cut(rest, limit, min(stretch, budget), budget)
-                segments.append(rest[:cut].strip())
+                yield rest[:cut].strip()
                 rest = rest[cut:].strip()
                 limit *= _GROWTH
                 stretch = limit * _GROWTH
         for chunk in chunk_text(rest, budget):
             piece = chunk
-            while _bytes(piece) > budget and (cut := _word_cut(piece, budget)) < len(piece):
-                segments.append(piece[:cut].strip())
+            while (len(piece) > budget or _bytes(piece) > budget) and (cut := _word_cut(piece, budget)) < len(piece):
+                yield piece[:cut].strip()
                 piece = piece[cut:].strip()
             if piece:
-                segments.append(piece)
-        return segments
+                yield piece
 
     def plan(self, text: str, reference: Reference, *, speed: float, seconds: float | None) -> SegmentPlan:
         """Tokens and frames as `infer_batch_process` and `CFM.sample` have them: the byte-length guess or the asked

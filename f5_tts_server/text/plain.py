@@ -13,6 +13,8 @@ _ENDS_A_LINE = (".", "!", "?", ":", ";", ",", "…", "。", "！", "？", "：")
 # Marks that a sentence cut out of a longer text has lost its partner of.
 _STRAY = re.compile(r"(?<!\w)(?:\*{1,3}|_{1,3}|~~|`{1,3})(?=\S)|(?<=\S)(?:\*{1,3}|_{1,3}|~~|`{1,3})(?!\w)")
 _KEPT_EMOJI = frozenset("©®™")
+# The emoji package takes quadratic time for joined ones, so it gets pieces, cut where none can be cut apart.
+_EMOJI_PIECE = re.compile(r".{1,400}(?=[\w\x20-\x7e]|\Z)|.{1,400}", re.DOTALL)
 
 
 def without_markdown(text: str) -> str:
@@ -36,8 +38,12 @@ def without_markdown(text: str) -> str:
 
 def without_emoji(text: str) -> str:
     """The text without emoji; spaces left double by that are made single."""
-    stripped = emoji.replace_emoji(text, replace=lambda found, _: found if found in _KEPT_EMOJI else "")
+    stripped = "".join(emoji.replace_emoji(piece, replace=_kept) for piece in _EMOJI_PIECE.findall(text))
     return text if stripped == text else re.sub(r"[^\S\n]{2,}", " ", stripped)
+
+
+def _kept(found: str, _: object) -> str:
+    return found if found in _KEPT_EMOJI else ""
 
 
 def _words(children: list[Token]) -> str:

@@ -10,10 +10,14 @@ _SHORT_FORMS = {"vs", "etc", "inc", "ltd", "co", "corp", "no", "vol", "fig", "pp
 _LETTERS = {"e.g", "i.e", "a.m", "p.m", "cf", "al", "u.s", "u.k"}
 _DATES = {"jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"}
 _ABBREVIATIONS = _TITLES | _SHORT_FORMS | _LETTERS | _DATES
-_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s)|[。！？；]+[”’」』）]*|\n+")
+_LONGEST_ABBREVIATION = max(map(len, _ABBREVIATIONS))
+_CLOSING = "\"'”’»)]"
+# Possessive, and only from where a run begins: else each of its places is tried anew, to its end.
+_END = re.compile(rf"(?<![.!?…])[.!?…]++[{re.escape(_CLOSING)}]*+(?=\s)|[。！？；]++[”’」』）]*+|\n+")
 _CLAUSE = re.compile(r"[,;:—–](?=\s)|[，、：]")
 _LAST_WORD = re.compile(r"[\w.'’]*$")
-_OPEN_MARK = re.compile(r"\[[^\[\]\n]{0,80}$")
+_NOT_BLANK = re.compile(r"\S")
+_LONGEST_MARK = 80
 
 
 class SentenceCutter:
@@ -21,6 +25,8 @@ class SentenceCutter:
 
     The first piece may be a clause: speech starts while the sentence is still being written. Pieces joined give the text
     again, up to white space at the cuts. A mark (`[pause:1]`) is never cut apart.
+
+    No cut is looked for beyond `longest` characters, so the work is linear in the text whatever is written.
 
     Args:
         first_clause: a clause this many characters long may be the first piece.
@@ -39,11 +45,16 @@ class SentenceCutter:
         """Add text; gives the pieces it completes."""
         self._buffer += text
         pieces = []
-        while cut := self._next_cut():
-            piece, self._buffer = self._buffer[:cut].strip(), self._buffer[cut:].lstrip()
-            if piece:
-                self._started = True
-                pieces.append(piece)
+        start = 0
+        while True:
+            start = self._next_word(start)
+            length = self._next_cut(start)
+            if not length:
+                break
+            pieces.append(self._buffer[start : start + length].rstrip())
+            self._started = True
+            start += length
+        self._buffer = self._buffer[start:]
         return pieces
 
     def flush(self) -> list[str]:
@@ -51,35 +62,51 @@ class SentenceCutter:
         piece, self._buffer, self._started = self._buffer.strip(), "", False
         return [piece] if piece else []
 
-    def _next_cut(self) -> int:
-        """Where the first piece ends; 0 when it is not complete yet."""
-        for match in _END.finditer(self._buffer):
+    def _next_word(self, start: int) -> int:
+        """The first character from `start` on that is not blank; the buffer's end where there is none."""
+        found = _NOT_BLANK.search(self._buffer, start)
+        return found.start() if found else len(self._buffer)
+
+    def _next_cut(self, start: int) -> int:
+        """How long the piece is that begins at `start`; 0 when it is not complete yet."""
+        # One more, so that white space is seen behind an end at the limit.
+        window = self._buffer[start : start + self._longest + 1]
+        for match in _END.finditer(window):
             if match.end() > self._longest:
                 break
-            if self._is_end(match):
+            if self._is_end(match, start):
                 return match.end()
         if not self._started:
-            for match in _CLAUSE.finditer(self._buffer, self._first_clause):
-                if match.end() <= self._longest and not _OPEN_MARK.search(self._buffer[: match.start()]):
+            for match in _CLAUSE.finditer(window, self._first_clause):
+                if match.end() <= self._longest and _open_mark(window, match.start()) is None:
                     return match.end()
-        return self._forced_cut() if len(self._buffer) > self._longest else 0
+        return self._forced_cut(window) if len(window) > self._longest else 0
 
-    def _is_end(self, match: re.Match[str]) -> bool:
-        before = self._buffer[: match.start()]
-        if len(before.strip()) < self._shortest or _OPEN_MARK.search(before):
+    def _is_end(self, match: re.Match[str], start: int) -> bool:
+        at = match.start()
+        if len(match.string[:at].rstrip()) < self._shortest or _open_mark(match.string, at) is not None:
             return False
-        if match.group().rstrip("\"'”’»)]") != ".":
+        if match.group().rstrip(_CLOSING) != ".":
             return True
-        word = _LAST_WORD.search(before)
+        # One character more than any abbreviation has tells that the word is longer.
+        word = _LAST_WORD.search(match.string[max(0, at - _LONGEST_ABBREVIATION - 1) : at])
         last = word.group().lower() if word else ""
-        following = self._buffer[match.end() :].lstrip()[:1]
+        after = self._next_word(start + match.end())
+        following = self._buffer[after : after + 1]
         return not (last in _ABBREVIATIONS or (len(last) == 1 and last.isalpha()) or following.islower())
 
-    def _forced_cut(self) -> int:
+    def _forced_cut(self, window: str) -> int:
         """At the last clause mark of the allowed length, else at its last space, else right there."""
-        window = self._buffer[: self._longest]
-        open_mark = _OPEN_MARK.search(window)
-        if open_mark and open_mark.start() > 0:
-            window = window[: open_mark.start()]
+        window = window[: self._longest]
+        window = window[: _open_mark(window, len(window)) or len(window)]
         clauses = [match.end() for match in _CLAUSE.finditer(window) if match.end() > len(window) // 2]
         return clauses[-1] if clauses else window.rfind(" ") + 1 or len(window)
+
+
+def _open_mark(text: str, end: int) -> int | None:
+    """Where a mark begins that `text[:end]` leaves open."""
+    first = max(0, end - _LONGEST_MARK - 1)
+    at = text.rfind("[", first, end)
+    if at < 0 or text.find("]", at, end) >= 0 or text.find("\n", at, end) >= 0:
+        return None
+    return at

@@ -79,7 +79,7 @@ def test_what_cannot_be_spoken_is_refused(frontend: PhonemeFrontend) -> None:
 def test_split_keeps_the_text_and_fits_the_model(
     frontend: PhonemeFrontend, text: str, first_seconds: float | None
 ) -> None:
-    segments = frontend.split(text, reference(), speed=1.0, first_seconds=first_seconds)
+    segments = list(frontend.split(text, reference(), speed=1.0, first_seconds=first_seconds))
     assert "".join("".join(segments).split()) == "".join(text.split())
     for segment in segments:
         assert segment.strip()
@@ -88,8 +88,8 @@ def test_split_keeps_the_text_and_fits_the_model(
 
 
 def test_the_first_segment_is_short_and_the_next_ones_grow(frontend: PhonemeFrontend) -> None:
-    segments = frontend.split(LONG, reference(), speed=1.0, first_seconds=1.0)
-    whole = frontend.split(LONG, reference(), speed=1.0, first_seconds=None)
+    segments = list(frontend.split(LONG, reference(), speed=1.0, first_seconds=1.0))
+    whole = list(frontend.split(LONG, reference(), speed=1.0, first_seconds=None))
     first = frontend.plan(segments[0], reference(), speed=1.0, seconds=None)
     assert (first.frames - first.ref_frames) * MEL.hop / MEL.sample_rate < 3
     assert len(segments) > len(whole)
@@ -98,4 +98,16 @@ def test_the_first_segment_is_short_and_the_next_ones_grow(frontend: PhonemeFron
 @pytest.mark.parametrize("text", [" \n ", "...", "😀 🙂", "你好，世界。"])
 def test_a_text_without_anything_to_speak_has_no_segments(frontend: PhonemeFrontend, text: str) -> None:
     """Emoji alone once gave a third of a second of silence; now the server can say why there is no speech."""
-    assert frontend.split(text, reference(), speed=1.0, first_seconds=None) == []
+    assert list(frontend.split(text, reference(), speed=1.0, first_seconds=None)) == []
+
+
+def test_what_is_not_heard_makes_no_segment_of_its_own(frontend: PhonemeFrontend) -> None:
+    """Emoji before a long clause once were a segment, and so a third of a second of silence."""
+    segments = list(frontend.split(f"😀. {TEXT} {TEXT} 🙂.", reference(), speed=1.0, first_seconds=0.5))
+    assert all(any(character.isalpha() for character in segment) for segment in segments)
+
+
+def test_fast_speech_is_cut_by_the_tokens_that_a_segment_holds(frontend: PhonemeFrontend) -> None:
+    """At four times the speed a sound is shorter than its token, and a segment was cut longer than the model is."""
+    for segment in frontend.split("and so it goes " * 60, reference(), speed=4.0, first_seconds=None):
+        assert frontend.plan(segment, reference(), speed=4.0, seconds=None).frames <= 1.1 * LONGEST_FRAMES

@@ -11,6 +11,7 @@ from f5_tts_server.embedded.pronunciation import (
     CONSONANTS,
     STRESSES,
     VOWELS,
+    _remembered,
     known_words,
     letter_to_sound,
     parse,
@@ -107,6 +108,21 @@ def test_the_before_a_vowel() -> None:
 @pytest.mark.parametrize("text", ["", "   ", "😀", "你好", "...", "\n\n", "---"])
 def test_nothing_to_say_is_a_pause(text: str) -> None:
     assert phonemes(text) == ["."]
+
+
+def test_a_word_longer_than_any_is_read_in_pieces() -> None:
+    """Spelling rules take time that grows with more than the square of a word's length; its first request took 55 s."""
+    assert words("a" * 100) == ["a" * 45, "a" * 45, "a" * 10]
+    assert words("don't stop") == ["don't", "stop"]
+
+
+def test_remembered_words_are_bounded_in_number_and_length() -> None:
+    """The memory of a server must not grow with what strangers write."""
+    assert pronounce("z" * 5_000) and pronounce("b" * 49)
+    kept = _remembered.cache_info()
+    assert pronounce("z" * 5_000) and pronounce("b" * 49)
+    assert _remembered.cache_info() == kept
+    assert kept.maxsize == 8192
 
 
 @given(st.text(max_size=60))
