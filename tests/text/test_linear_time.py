@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 
 from f5_tts_server.embedded import phoneme_frontend
+from f5_tts_server.embedded.config import ASSETS
 from f5_tts_server.embedded.phoneme_frontend import PhonemeFrontend
 from f5_tts_server.embedded.phonemes import phonemes
 from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.frontend import Reference
-from f5_tts_server.f5.loading import EMBEDDED
 from f5_tts_server.f5.pinyin import pinyin_tokens
 from f5_tts_server.f5.text import PinyinFrontend, Vocab
 from f5_tts_server.inference_types import VoiceClip
 from f5_tts_server.text import Composer, SentenceCutter
 from f5_tts_server.text.plain import without_emoji, without_markdown
+from f5_tts_server.text.ssml import without_tags
 
 LENGTH = 6_000
 FAST_S = 0.15  # what takes no longer than this may grow as it likes
@@ -77,13 +78,14 @@ def pinyin_segments(text: str) -> None:
 
 
 PINYIN = PinyinFrontend(Vocab({" ": 0}), MEL, max_frames=2048)
-PHONEMES = PhonemeFrontend.load(EMBEDDED, MEL, max_frames=2048)
+PHONEMES = PhonemeFrontend.load(ASSETS, MEL, max_frames=2048)
 CALLS: dict[str, Callable[[str], object]] = {
     "cutter": cut,
     "cutter fed bit by bit": cut_by_threes,
     "numbers": read,
     "markdown": without_markdown,
     "emoji": without_emoji,
+    "tags": without_tags,
     "phonemes": phonemes,
     "pinyin": pinyin_tokens,
     "pinyin front end": pinyin_segments,
