@@ -12,9 +12,11 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from f5_tts_server import __version__, offline
+from f5_tts_server import __version__, connections, offline
 from f5_tts_server.api import access, faults, routers
 from f5_tts_server.api.bodies import BodyMiddleware
+from f5_tts_server.api.messages import MAX_FRAME
+from f5_tts_server.api.open_requests import OpenRequestsMiddleware
 from f5_tts_server.api.request_id import RequestIdFilter, RequestIdMiddleware
 from f5_tts_server.api.services import Services
 from f5_tts_server.inference_types import Programs, SamplingDefaults
@@ -79,6 +81,7 @@ def create_app(
         app.include_router(router)
     access.install(app, services.access, settings)
     app.add_middleware(BodyMiddleware, settings=settings)
+    app.add_middleware(OpenRequestsMiddleware, settings=settings)
     app.add_middleware(RequestIdMiddleware)
     return app
 
@@ -105,7 +108,13 @@ def serve(app: FastAPI) -> int:
     settings: Settings = app.state.settings
     engine: TTSEngine = app.state.engine
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_config=None, timeout_graceful_shutdown=FLUSH_S
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=connections.bounded(settings.receive_timeout_s, settings.max_connections),
+        ws_max_size=MAX_FRAME,
+        log_config=None,
+        timeout_graceful_shutdown=FLUSH_S,
     )
     server = DrainingServer(config, drain=lambda: engine.drain(settings.grace_s), fatal=lambda: engine.load_failure)
     server.run()

@@ -1,4 +1,4 @@
-"""Who may call: API keys, a rate limit for each caller, and CORS.
+"""Who may call: API keys, a rate limit for each caller, and the origins whose pages may.
 
 Keys come as `Authorization: Bearer KEY` or, as ElevenLabs' clients send them, as `xi-api-key: KEY`. Probes, metrics and
 the page itself stay open; the page asks its user for a key.
@@ -12,7 +12,8 @@ import ipaddress
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -32,6 +33,8 @@ OPEN_PREFIXES = ("/static/",)
 LATE_KEY_SUFFIXES = ("/stream-input", "/multi-stream-input")
 
 MIN_KEY_LENGTH = 8
+MOST_KEYLESS = 64
+"""Connections that may wait for a key at a time: who has none can hold no more than these."""
 _MOST_CALLERS = 10_000
 _POLICY_VIOLATION = 1008
 
@@ -41,13 +44,17 @@ class Access:
 
     Args:
         keys: accepted keys; none means that everyone may call.
-        rate_limit: requests a minute for each key, or for each address where there are no keys; None is no limit.
+        rate_limit: requests a minute for each key, or for each address where there are no keys, and for each address
+            whose keys are wrong; None is no limit.
+        origins: whose pages may open WebSockets, as those of the server itself may; ``*`` is all.
     """
 
-    def __init__(self, keys: Iterable[str], rate_limit: int | None) -> None:
+    def __init__(self, keys: Iterable[str], rate_limit: int | None, origins: Iterable[str] = ()) -> None:
         # Digests have one length, so that comparing them takes the same time for every key.
         self._digests = tuple(_digest(key) for key in keys)
         self._rate_limit = rate_limit
+        self._origins = frozenset(origins)
+        self._keyless = 0
         self._allowances: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
 
     @property
@@ -62,6 +69,34 @@ class Access:
         for digest in self._digests:
             known |= hmac.compare_digest(digest, given)
         return known or self.open
+
+    def admits_origin(self, connection: HTTPConnection) -> bool:
+        """Whether the page that opens a WebSocket, if it is a page, is one of ours or of the operator's.
+
+        Browsers let any page open a WebSocket to any server, and name the page; other clients name none.
+        """
+        origin = connection.headers.get("origin")
+        if origin is None or "*" in self._origins or origin in self._origins:
+            return True
+        return origin.partition("://")[2].lower() == connection.headers.get("host", "").lower() != ""
+
+    @contextmanager
+    def awaiting_key(self) -> Iterator[None]:
+        """While a connection that brought no key is waited on for one. Raises Refused when too many are."""
+        if self._keyless >= MOST_KEYLESS:
+            raise Refused(
+                503, "too_many_connections", f"{MOST_KEYLESS} connections without a key wait, which is the limit"
+            )
+        self._keyless += 1
+        try:
+            yield
+        finally:
+            self._keyless -= 1
+
+    def refusal(self, connection: HTTPConnection) -> RequestError:
+        """What to tell a caller without a right key, which counts against the rate limit of its address."""
+        wait = self.spend(_address(connection), time.monotonic())
+        return over_limit(wait) if wait else unauthorized()
 
     def spend(self, caller: str, now: float) -> float:
         """Count a request of a caller; gives the seconds until one is allowed, 0 where this one is.
@@ -95,15 +130,16 @@ class AccessMiddleware:
         connection = HTTPConnection(scope)
         key = given_key(connection)
         late = scope["type"] == "websocket" and key is None and scope["path"].endswith(LATE_KEY_SUFFIXES)
-        if not late and not self._access.knows(key):
-            await _refuse(scope, receive, send, unauthorized())
+        if scope["type"] == "websocket" and not self._access.admits_origin(connection):
+            message = "pages of this origin may not open a WebSocket here"
+            await _refuse(scope, receive, send, RequestError(403, "origin_not_allowed", message))
             return
-        host = connection.client.host if connection.client else ""
-        wait = self._access.spend(host if key is None or self._access.open else key, time.monotonic())
-        if wait:
-            seconds = int(wait) + 1
-            message = f"the rate limit is reached; the next request is allowed in {seconds} s"
-            await _refuse(scope, receive, send, Refused(429, "rate_limit_exceeded", message, seconds))
+        if not late and not self._access.knows(key):
+            await _refuse(scope, receive, send, self._access.refusal(connection))
+            return
+        caller = _address(connection) if key is None or self._access.open else key
+        if wait := self._access.spend(caller, time.monotonic()):
+            await _refuse(scope, receive, send, over_limit(wait))
             return
         await self._app(scope, receive, send)
 
@@ -113,7 +149,8 @@ def access_of(settings: Settings) -> Access:
 
     Raises ValueError for a key that is too short and OSError for a key file that cannot be read.
     """
-    access = Access(read_keys(settings.api_keys, settings.api_keys_file), settings.rate_limit)
+    keys = read_keys(settings.api_keys, settings.api_keys_file)
+    access = Access(keys, settings.rate_limit, settings.cors_origins)
     if access.open and not _is_loopback(settings.host):
         log.warning("listening on %s without API keys: everyone who reaches this port may use it", settings.host)
     return access
@@ -154,6 +191,17 @@ def given_key(connection: HTTPConnection) -> str | None:
 
 def unauthorized() -> RequestError:
     return RequestError(401, "invalid_api_key", "an API key is needed: send it as Authorization: Bearer KEY")
+
+
+def over_limit(wait: float) -> Refused:
+    """``wait`` is in seconds."""
+    seconds = int(wait) + 1
+    message = f"the rate limit is reached; the next request is allowed in {seconds} s"
+    return Refused(429, "rate_limit_exceeded", message, seconds)
+
+
+def _address(connection: HTTPConnection) -> str:
+    return connection.client.host if connection.client else ""
 
 
 def _digest(text: str) -> bytes:

@@ -13,6 +13,9 @@ from f5_tts_server.inference_types import RequestError
 
 log = logging.getLogger("f5.http")
 
+MAX_FRAME = 2**20
+"""Bytes of a WebSocket message, for the server: more than any message here may have in its longest encoding."""
+
 
 async def receive_object(socket: WebSocket, *, longest: int, within_s: float | None) -> dict[str, Any]:
     """The next message, a JSON object of at most ``longest`` characters.

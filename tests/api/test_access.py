@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
-from f5_tts_server.api.access import Access, read_keys
+from f5_tts_server.api.access import MOST_KEYLESS, Access, read_keys
 from f5_tts_server.app import create_app
 from f5_tts_server.inference_types import SamplingDefaults
 from f5_tts_server.settings import Settings
@@ -129,3 +133,79 @@ def test_an_open_port_without_keys_is_warned_of(
         voices=VoiceStore(None, tmp_path),
     )
     assert ("without API keys" in caplog.text) is warned
+
+
+def test_wrong_keys_count_against_the_rate_limit_of_their_address(serve: Callable[..., ServerThread]) -> None:
+    """They did not, so that keys could be tried as fast as the network allows."""
+    server = serve(api_keys=KEYS, rate_limit=3)
+    with httpx.Client(base_url=server.url) as client:
+        guesses = [client.get("/v1/models", headers={"xi-api-key": f"guess-{n}"}) for n in range(5)]
+        assert [reply.status_code for reply in guesses] == [401, 401, 401, 429, 429]
+        assert int(guesses[-1].headers["retry-after"]) >= 1
+        right = client.get("/v1/models", headers={"Authorization": f"Bearer {KEYS[0]}"})
+        assert right.status_code == 200, "who has a key is not locked out by others at the same address"
+
+
+def test_late_wrong_keys_count_too(serve: Callable[..., ServerThread]) -> None:
+    server = serve(api_keys=KEYS, rate_limit=4)
+    told = []
+    for number in range(4):  # each is a call of its address, and a wrong key of it
+        try:
+            with connect(f"ws://{server.host}/v1/text-to-speech/ada/stream-input", open_timeout=20) as socket:
+                socket.send(json.dumps({"text": " ", "xi_api_key": f"guess-{number}"}))
+                told.append(json.loads(socket.recv(timeout=20))["error"])
+        except InvalidStatus:
+            told.append("refused")
+    assert told == ["invalid_api_key", "invalid_api_key", "refused", "refused"]
+
+
+SOCKETS = ("/v1/audio/speech/stream", "/v1/text-to-speech/ada/stream-input")
+
+
+@pytest.mark.parametrize("path", SOCKETS)
+def test_pages_of_other_origins_open_no_socket(serve: Callable[..., ServerThread], path: str) -> None:
+    """Browsers apply no rule of their own to WebSockets: any page could have spoken through a server on this machine."""
+    server = serve(cors_origins=("https://app.example",))
+    with connect(f"ws://{server.host}{path}", open_timeout=20):
+        pass  # no browser
+    for origin in (f"http://{server.host}", f"https://{server.host}", "https://app.example"):
+        with connect(f"ws://{server.host}{path}", origin=Origin(origin), open_timeout=20):
+            pass
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", "https://app.example.evil"):
+        with pytest.raises(InvalidStatus) as caught:
+            connect(f"ws://{server.host}{path}", origin=Origin(origin), open_timeout=20)
+        assert caught.value.response.status_code == 403
+
+
+def test_connections_without_a_key_are_few(serve: Callable[..., ServerThread]) -> None:
+    """300 of 300 were accepted and held: the key may come in the first message, so that they could not be refused."""
+    server = serve(api_keys=KEYS)
+    path = f"ws://{server.host}/v1/text-to-speech/ada/stream-input"
+    with ExitStack() as stack:
+        for _ in range(MOST_KEYLESS):
+            stack.enter_context(connect(path, open_timeout=20))
+        with connect(path, open_timeout=20) as socket:
+            assert json.loads(socket.recv(timeout=20))["error"] == "too_many_connections"
+        with connect(path, additional_headers={"xi-api-key": KEYS[0]}, open_timeout=20) as socket:
+            socket.send(json.dumps({"text": " "}))
+            socket.send(json.dumps({"text": ""}))
+            assert json.loads(socket.recv(timeout=20))["isFinal"]
+
+
+def test_what_is_open_is_bounded_and_probes_are_answered(serve: Callable[..., ServerThread]) -> None:
+    server = serve(max_connections=3)
+    path = f"ws://{server.host}/v1/audio/speech/stream"
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        with ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(connect(path, open_timeout=20))
+            full = client.post("/v1/text-to-speech/ada", json={"text": "Hello."})
+            assert (full.status_code, full.headers["retry-after"]) == (503, "1")
+            assert full.json()["detail"]["status"] == "too_many_connections"
+            with pytest.raises(InvalidStatus):
+                connect(path, open_timeout=20)
+            for probe in ("/livez", "/readyz", "/v1/health", "/metrics"):
+                assert client.get(probe).status_code == 200
+        until = time.monotonic() + 30
+        while client.get("/v1/models").status_code != 200:
+            assert time.monotonic() < until, "connections that are closed still count"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from f5_tts_server.api.access import given_key, unauthorized
+from f5_tts_server.api.access import given_key
 from f5_tts_server.api.elevenlabs.written import Opening, opening_of
 from f5_tts_server.api.errors import ELEVENLABS
 from f5_tts_server.api.faults import FAULTS, as_request_error
@@ -36,11 +37,13 @@ class Connection:
     async def opening(self) -> tuple[dict[str, Any], Opening]:
         """The first message. Raises RequestError (401) when neither it nor the handshake brought a key."""
         within_s = min(self._idle_s, self._services.settings.receive_timeout_s)
-        message = await receive_object(self._socket, longest=MAX_MESSAGE, within_s=within_s)
-        opening = opening_of(message)
         access = self._services.access
-        if not (access.knows(opening.key) or access.knows(given_key(self._socket))):
-            raise unauthorized()
+        known = access.knows(given_key(self._socket))
+        with nullcontext() if known else access.awaiting_key():
+            message = await receive_object(self._socket, longest=MAX_MESSAGE, within_s=within_s)
+        opening = opening_of(message)
+        if not known and not access.knows(opening.key):
+            raise access.refusal(self._socket)
         return message, opening
 
     async def receive(self, *, forever: bool = False) -> dict[str, Any]:
