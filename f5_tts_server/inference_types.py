@@ -69,9 +69,10 @@ class GenerationRequest:
     """One request to the engine.
 
     The parts are spoken one after another; segments inside a part are cross-faded, parts are set end to end. An
-    ``open`` request takes further parts through its ticket until the ticket is finished. Equal ``parts`` and ``seed``
-    give equal samples, whatever else the engine is doing. ``timeout_s`` runs from the submission, and again from every
-    part appended to an open request.
+    ``open`` request takes further parts through its ticket until the ticket is finished. ``live``: somebody listens
+    while the audio is made, so that it must not come too late. Equal ``parts`` and ``seed`` give equal samples, whatever
+    else the engine is doing. ``timeout_s`` runs from the submission, and again from every part appended to an open
+    request.
     """
 
     parts: tuple[Part, ...]
@@ -83,6 +84,7 @@ class GenerationRequest:
     format: str = "wav"
     timeout_s: float = 300.0
     open: bool = False
+    live: bool = True
 
 
 # What a client gets ----------------------------------------------------------------------------------------------
@@ -104,7 +106,11 @@ class AudioChunk:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What is known of a request when it is complete. Times in seconds."""
+    """What is known of a request when it is complete. Times in seconds.
+
+    ``underruns``: how often, and ``underrun_time`` for how long in all, a listener who plays from the first chunk on was
+    without audio before the end.
+    """
 
     request_id: str
     generation_time: float
@@ -114,6 +120,8 @@ class Metadata:
     segments: int
     sample_rate: int
     seed: int
+    underruns: int
+    underrun_time: float
 
 
 @dataclass(frozen=True, slots=True)

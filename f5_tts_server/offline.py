@@ -15,7 +15,7 @@ import os
 import re
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -183,7 +183,7 @@ class _Run:
         if body.response_format != "wav":
             raise BadLine("response_format: offline mode writes wav")
         try:
-            return body.request(self._builder, f"line-{line.number}")
+            return replace(body.request(self._builder, f"line-{line.number}"), live=False)
         except FAULTS as error:
             raise GENERATE.translate(as_request_error(error)) from error
 

@@ -104,7 +104,7 @@ class TTSEngine:
         self._compiled_at_ready = 0
         self._loaded = threading.Event()
         self._arrivals = itertools.count()
-        self._ledger = Ledger()
+        self._ledger = Ledger(options.first_segment_s)
         self._references: ByteLRU[PreparedReference] = ByteLRU(options.reference_cache_bytes)
         active = options.max_concurrent_requests
         queue, preprocess, inference, postprocess = self._wakes = tuple(threading.Event() for _ in range(4))
@@ -112,7 +112,7 @@ class TTSEngine:
         self._jobs: Channel[Assignment] = Channel(active + options.queue_limit, reader=preprocess, writers=(queue,))
         self._segments: Channel[Segment] = Channel(2 * active, reader=inference, writers=(preprocess,))
         self._results: Channel[Taken | End] = Channel(4 * active, reader=postprocess, writers=(inference, preprocess))
-        self._requests = self.queue_type(options, clock=clock, wake=queue, outbox=self._jobs)
+        self._requests = self.queue_type(options, clock=clock, wake=queue, outbox=self._jobs, ledger=self._ledger)
         self.stages: dict[str, Stage] = {"request-queue": self._requests}
         self._threads = [
             StageThread("request-queue", lambda: self._requests, self.stage_died),
@@ -182,11 +182,12 @@ class TTSEngine:
         except Refused:
             self.metrics.requests.labels("refused").inc()
             raise
-        number = next(self._arrivals)
+        number, now = next(self._arrivals), self._clock()
         job = Job(
             request,
             arrival=number,
-            now=self._clock(),
+            now=now,
+            due=now + (self.options.first_audio_s if request.live else self.options.whole_clip_s),
             events=EventBuffer(
                 asyncio.get_running_loop(),
                 programs.sample_rate,
@@ -286,7 +287,6 @@ class TTSEngine:
             slots=programs.slots,
             step_sizes=programs.step_sizes,
             frame_budget=self.options.frame_budget or programs.frame_budget,
-            max_wait_turns=self.options.max_wait_turns,
         )
         _, preprocess, inference, postprocess = self._wakes
         self.stages["preprocess"] = Preprocess(
@@ -317,10 +317,11 @@ class TTSEngine:
             wake=postprocess,
             requests=self._requests,
             inbox=self._results,
+            ledger=self._ledger,
             metrics=self.metrics,
         )
-        # Enough that slots never wait for a prefill, few enough that a newcomer's turn comes soon.
-        self._requests.segments_ahead = programs.slots + 2
+        # Enough that a turn never waits for a prefill, few enough that what is needed first is chosen late.
+        self._requests.segments_ahead = programs.step_sizes[-1] + 2
         self._compiled_at_ready = programs.compile_count
         self._programs = programs
         self._loaded.set()

@@ -3,6 +3,7 @@
 # Annotations are not deferred here: the body's type exists only when the model's defaults are known.
 import base64
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -30,6 +31,8 @@ class StreamMetadata(BaseModel):
     total_chunks: int
     segments: int = Field(description="pieces the text was spoken in")
     seed: int
+    underruns: int = Field(description="times that a listener who plays from the first chunk on was left without audio")
+    underrun_time: float = Field(description="seconds for which that listener had no audio")
 
 
 class StreamEvent(BaseModel):
@@ -59,9 +62,10 @@ def router(services: Services) -> APIRouter:
     settings, engine, builder = services.settings, services.engine, services.builder
     body_type = generate_body(settings, services.defaults)
 
-    async def submit(request: Request, body: GenerateBody) -> Ticket:
+    async def submit(request: Request, body: GenerateBody, *, live: bool) -> Ticket:
         """A ticket whose input is known to be good, so that what is wrong can still be said with a status."""
-        ticket = engine.submit(await to_thread.run_sync(body.request, builder, current_request_id()))
+        asked = await to_thread.run_sync(body.request, builder, current_request_id())
+        ticket = engine.submit(replace(asked, live=live))
         await admit(ticket, request.receive)
         return ticket
 
@@ -73,7 +77,7 @@ def router(services: Services) -> APIRouter:
     @routes.post("/generate/stream", responses={**ERROR_RESPONSES, 200: stream_reply}, response_class=Response)
     async def stream(request: Request, body: Annotated[body_type, Body(openapi_examples=EXAMPLES)]) -> Response:  # type: ignore[valid-type]
         """Speech as server-sent events, while it is being made."""
-        ticket = await submit(request, body)
+        ticket = await submit(request, body, live=True)
         return TicketStream(
             ticket,
             events(ticket),
@@ -87,7 +91,7 @@ def router(services: Services) -> APIRouter:
     async def generate(request: Request, body: Annotated[body_type, Body(openapi_examples=EXAMPLES)]) -> Response:  # type: ignore[valid-type]
         """Speech as one reply: the very samples that the stream sends."""
         asked: GenerateBody = body
-        clip = await whole_clip(await submit(request, asked), request.receive)
+        clip = await whole_clip(await submit(request, asked, live=False), request.receive)
         if clip is None:
             return Response(status_code=499)  # nobody reads it
         data, metadata = clip
@@ -142,4 +146,6 @@ def _describe(metadata: Metadata) -> StreamMetadata:
         total_chunks=metadata.total_chunks,
         segments=metadata.segments,
         seed=metadata.seed,
+        underruns=metadata.underruns,
+        underrun_time=round(metadata.underrun_time, 4),
     )

@@ -1,6 +1,7 @@
-"""What requests cost and how fast costs are worked off: the ground of every ``Retry-After``.
+"""What requests cost and how fast costs are worked off: the ground of admission and of every ``Retry-After``.
 
-The unit is the frame-step: one frame, padding not counted, advanced by one Euler step.
+Work of the flow is counted in frame-steps: one frame, padding not counted, advanced by one Euler step. Work of the
+vocoder is counted in frames.
 """
 
 from __future__ import annotations
@@ -13,72 +14,192 @@ from dataclasses import dataclass
 from f5_tts_server.inference_types import Part, Speech
 
 FRAMES_PER_SECOND = 93.75
-# A first guess, until plans have been seen: 15 bytes of text a second, and half as much again for the reference.
-_FRAMES_PER_BYTE = FRAMES_PER_SECOND / 15 * 1.5
+# First guesses, until plans have been seen: 15 bytes of text a second, and so many seconds of reference.
+_BYTES_PER_SECOND = 15
+_REFERENCE_S = 3.0
+_LATER_S = 4.0  # of speech in a segment that is not a request's first
 # A first guess, until turns have been timed: the embedded voice on two slow cores.
 _FRAME_STEPS_PER_SECOND = 20_000.0
 _SMOOTHING = 0.1
 
 
 @dataclass(slots=True)
+class _Average:
+    """A value that follows what is seen."""
+
+    value: float
+
+    def see(self, seen: float, smoothing: float = _SMOOTHING) -> None:
+        self.value += smoothing * (seen - self.value)
+
+
+class _Segments:
+    """What segments of a kind are like: running means of their frames, of the generated ones among them, and of the
+    bytes of their text. Ratios are those of the means, so that a short segment counts for little."""
+
+    def __init__(self, seconds: float) -> None:
+        self._frames = _Average((_REFERENCE_S + seconds) * FRAMES_PER_SECOND)
+        self._gen_frames = _Average(seconds * FRAMES_PER_SECOND)
+        self._bytes = _Average(seconds * _BYTES_PER_SECOND)
+
+    def see(self, frames: int, gen_frames: int, size: float) -> None:
+        self._frames.see(frames)
+        self._gen_frames.see(gen_frames)
+        self._bytes.see(size)
+
+    @property
+    def frames(self) -> float:
+        return self._frames.value
+
+    @property
+    def bytes(self) -> float:
+        return self._bytes.value
+
+    @property
+    def frames_per_byte(self) -> float:
+        return self._frames.value / self._bytes.value
+
+    @property
+    def gen_frames_per_byte(self) -> float:
+        return self._gen_frames.value / self._bytes.value
+
+
+@dataclass(slots=True)
 class _Account:
-    unplanned: float = 0.0  # text bytes / speed * nfe
-    planned: float = 0.0
+    nfe: int
+    bytes: float = 0.0  # of text that is not planned yet, divided by its speed
+    planned: float = 0.0  # frame-steps
     done: float = 0.0
+    frames: int = 0  # planned and not vocoded yet
+    begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What is open of a request: seconds of work for the segments that are planned, for a first one that is not, for
+    the text after it, and how many seconds of audio that text and the first segment make."""
+
+    planned: float
+    first: float
+    rest: float
+    first_audio: float
+    rest_audio: float
 
 
 class Ledger:
-    """Open costs by request (its number of arrival), and the measured speed. Safe for any thread."""
+    """Open costs by request (its number of arrival), and the measured speeds. Safe for any thread.
 
-    def __init__(self) -> None:
+    Args:
+        first_segment_s: seconds of speech in a request's first segment.
+    """
+
+    def __init__(self, first_segment_s: float) -> None:
         self._accounts: dict[int, _Account] = {}
-        self._frames_per_byte = _FRAMES_PER_BYTE
-        self._rate = _FRAME_STEPS_PER_SECOND
+        self._first = _Segments(first_segment_s)
+        self._later = _Segments(_LATER_S)
+        self._rate = _Average(_FRAME_STEPS_PER_SECOND)
+        self._block_s, self._block_frames = _Average(0.0), _Average(64.0)  # of the vocoder
         self.measured = False  # whether the speed rests on a turn that was timed
         self._lock = threading.Lock()
 
     def expect(self, job: int, parts: Sequence[Part], nfe: int) -> None:
         """Text has come in."""
         with self._lock:
-            account = self._accounts.setdefault(job, _Account())
-            account.unplanned += sum(_weight(part.text, part.speed) * nfe for part in parts if isinstance(part, Speech))
+            account = self._accounts.setdefault(job, _Account(nfe))
+            account.bytes += sum(_weight(part.text, part.speed) for part in parts if isinstance(part, Speech))
 
-    def plan(self, job: int, text: str, speed: float, nfe: int, frames: int) -> None:
+    def plan(self, job: int, text: str, speed: float, frames: int, gen_frames: int) -> None:
         """A segment's true length is known; learn from it."""
-        weight = _weight(text, speed)
+        size = _weight(text, speed)
         with self._lock:
-            self._frames_per_byte += _SMOOTHING * (frames / max(weight, 1) - self._frames_per_byte)
-            if (account := self._accounts.get(job)) is not None:
-                account.unplanned = max(account.unplanned - weight * nfe, 0.0)
-                account.planned += frames * nfe
+            account = self._accounts.get(job)
+            (self._later if account is None or account.begun else self._first).see(frames, gen_frames, size)
+            if account is not None:
+                account.begun = True
+                account.bytes = max(account.bytes - size, 0.0)
+                account.planned += frames * account.nfe
+                account.frames += gen_frames
 
-    def advance(self, frames: dict[int, int], seconds: float) -> None:
-        """A turn has advanced these frames, by request, by one step each, in ``seconds``."""
+    def advance(self, frames: dict[int, int], seconds: float, *, full: bool) -> None:
+        """A turn has advanced these frames, by request, by one step each, in ``seconds``.
+
+        ``full``: there was more to advance than a turn takes. Of a device that had room left only so much is known as
+        that it is not slower.
+        """
         with self._lock:
             if seconds > 0 and frames:
                 rate = sum(frames.values()) / seconds
-                self._rate += (_SMOOTHING if self.measured else 1.0) * (rate - self._rate)
+                if full or not self.measured or rate > self._rate.value:
+                    self._rate.see(rate, _SMOOTHING if self.measured else 1.0)
                 self.measured = True
             for job, count in frames.items():
                 if (account := self._accounts.get(job)) is not None:
                     account.done += count
 
+    def vocoded(self, job: int, frames: int, seconds: float | None) -> None:
+        """The vocoder has made the audio of so many frames, if it did not wait for them, in ``seconds``."""
+        with self._lock:
+            if seconds is not None:
+                self._block_s.see(seconds)
+                self._block_frames.see(frames)
+            if (account := self._accounts.get(job)) is not None:
+                account.frames -= frames
+
     def close(self, job: int) -> None:
         with self._lock:
             self._accounts.pop(job, None)
 
+    def open(self, job: int) -> Open:
+        """What is open of a request; nothing if it is closed."""
+        with self._lock:
+            account = self._accounts.get(job)
+            if account is None:
+                return Open(0.0, 0.0, 0.0, 0.0, 0.0)
+            first = 0.0 if account.begun else min(account.bytes, self._first.bytes)
+            rest = account.bytes - first
+            return Open(
+                self._planned(account),
+                self._first_work(account, first),
+                self._later_work(account, rest),
+                first * self._first.gen_frames_per_byte / FRAMES_PER_SECOND,
+                rest * self._later.gen_frames_per_byte / FRAMES_PER_SECOND,
+            )
+
     def seconds_for_all(self) -> float:
         """Until everything now open would be done."""
         with self._lock:
-            return sum(map(self._open, self._accounts.values())) / self._rate
+            return sum(map(self._open, self._accounts.values()))
 
     def seconds_for_a_place(self) -> float:
         """Until the first of the open requests would be done, if they advance side by side."""
         with self._lock:
-            return min(map(self._open, self._accounts.values()), default=0.0) * len(self._accounts) / self._rate
+            return min(map(self._open, self._accounts.values()), default=0.0) * len(self._accounts)
 
     def _open(self, account: _Account) -> float:
-        return account.unplanned * self._frames_per_byte + max(account.planned - account.done, 0.0)
+        first = 0.0 if account.begun else min(account.bytes, self._first.bytes)
+        work = self._first_work(account, first) + self._later_work(account, account.bytes - first)
+        return self._planned(account) + work
+
+    def _planned(self, account: _Account) -> float:
+        frame_steps = max(account.planned - account.done, 0.0)
+        return frame_steps / self._rate.value + account.frames * self._vocoder_s
+
+    def _first_work(self, account: _Account, size: float) -> float:
+        """Seconds for a first segment of so many bytes: most of it is the reference."""
+        if not size:
+            return 0.0
+        return self._work(self._first.frames * account.nfe, size * self._first.gen_frames_per_byte)
+
+    def _later_work(self, account: _Account, size: float) -> float:
+        return self._work(size * self._later.frames_per_byte * account.nfe, size * self._later.gen_frames_per_byte)
+
+    @property
+    def _vocoder_s(self) -> float:
+        """Seconds for a frame."""
+        return self._block_s.value / self._block_frames.value
+
+    def _work(self, frame_steps: float, gen_frames: float) -> float:
+        return frame_steps / self._rate.value + gen_frames * self._vocoder_s
 
 
 def whole_seconds(seconds: float) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from f5_tts_server.engine.events import EventBuffer
+from f5_tts_server.engine.playback import Playback
 from f5_tts_server.engine.scheduler import Key
 from f5_tts_server.inference_types import GenerationRequest, Part, Plan, Prefilled, PreparedReference, RequestError
 
@@ -16,16 +17,19 @@ class Job:
     """What the stages share of a request. Fields say who may touch them.
 
     ``parts`` and ``complete`` are guarded by ``lock``. The fields under "request queue" are guarded by that stage's
-    condition. ``script`` belongs to the preprocess thread. ``alive`` goes from true to false once; every stage looks at
-    it before it works for the job.
+    lock. ``script`` belongs to the preprocess thread. ``playback`` says when its audio is due.
+    ``alive`` goes from true to false once; every stage looks at it before it works for the job.
     """
 
-    def __init__(self, request: GenerationRequest, *, arrival: int, now: float, events: EventBuffer) -> None:
+    def __init__(
+        self, request: GenerationRequest, *, arrival: int, now: float, due: float, events: EventBuffer
+    ) -> None:
         self.request = request
         self.id = request.request_id  # for people; clients choose it, so it need not be unique
         self.arrival = arrival  # the engine's own key
         self.submitted = now
         self.events = events
+        self.playback = Playback(due=due, live=request.live)
         self.lock = threading.Lock()
         self.parts: deque[Part] = deque(request.parts)
         self.complete = not request.open
@@ -40,7 +44,6 @@ class Job:
         self.later_in_flight = 0  # those of them that were not urgent
         self.urgent = True  # the listener has nothing to listen to: the next segment goes before others
         self.seconds_planned = 0.0  # audio prefilled so far
-        self.first_audio: float | None = None
 
     @property
     def alive(self) -> bool:
@@ -61,7 +64,8 @@ class Assignment:
     """A job whose next segment is to be prepared, and what the request queue knew of it when it said so."""
 
     job: Job
-    urgent: bool  # its listener has nothing to listen to: the segment goes before others
+    urgent: bool  # its listener has nothing to listen to
+    position: float  # seconds into the clip at which the segment begins
 
 
 @dataclass(slots=True)
@@ -102,6 +106,12 @@ class Segment:
     exact: int | None
     more: bool  # another segment of the same part follows
     silence: float  # seconds before it
+    position: float  # seconds into the clip at which it begins, as far as lengths were known
+
+    @property
+    def due(self) -> float:
+        """When its listener will need it."""
+        return self.job.playback.due(self.position)
 
     @property
     def gen_frames(self) -> int:

@@ -48,6 +48,14 @@ class Metrics:
             "f5_step_seconds", "Time of one turn of Euler steps.", buckets=_STEP_SECONDS, registry=self.registry
         )
         self.rows = Counter("f5_step_rows", "Segments advanced by one step.", registry=self.registry)
+        self.underruns = Counter(
+            "f5_underruns",
+            "Times that a listener who plays from the first chunk on was left without audio.",
+            registry=self.registry,
+        )
+        self.underrun_seconds = Counter(
+            "f5_underrun_seconds", "Seconds for which such listeners had no audio.", registry=self.registry
+        )
         self.audio_seconds = Counter("f5_audio_seconds", "Seconds of audio made.", registry=self.registry)
         self.bytes_out = Counter("f5_audio_bytes", "Bytes of encoded audio handed out.", registry=self.registry)
         self.restarts = Counter(

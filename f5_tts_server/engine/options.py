@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class EngineOptions:
     """Sizes and times that the operator may choose; `main.Settings` documents each.
 
-    ``frame_budget`` None takes the model's own. ``max_wait_turns``: see `engine.scheduler`.
+    ``frame_budget`` None takes the model's own. ``first_audio_s`` after a request's arrival its first audio is due,
+    ``whole_clip_s`` that of a clip which nobody hears before it is whole.
     """
 
     max_concurrent_requests: int = 16
@@ -22,4 +23,5 @@ class EngineOptions:
     stall_timeout_s: float = 30.0
     reference_cache_bytes: int = 64 * 2**20
     frame_budget: int | None = None
-    max_wait_turns: int = 256
+    first_audio_s: float = 0.3
+    whole_clip_s: float = 10.0

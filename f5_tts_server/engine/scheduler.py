@@ -3,15 +3,14 @@
 A *turn* is one pass of the inference thread: `place` gives free slots to waiting segments, `pick` chooses the rows of
 this turn's steps, `finished` names the segments whose flow ended with them.
 
-Two classes: urgent segments (a request's first, whose listener hears nothing yet) go before the others; within a class
-the order is first come, first served. So that the others do not starve, a segment
-passed over for ``max_wait_turns`` goes before everything, longest wait first, for one grant (a slot or a step). Others
-than urgent segments never hold the last ``reserve`` slots of a bucket, so that an urgent one finds a slot at once.
+Segments go in the order in which their listeners need them. Dues are moments, so nobody starves: whoever comes later is
+due later, in the end. Others than urgent segments, whose listener has nothing to listen to, never hold the last
+``reserve`` slots of a bucket, so that an urgent one finds a slot at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NewType
 
@@ -51,7 +50,7 @@ class _Segment:
     steps: int
     urgent: bool
     alone: bool
-    since: int  # the turn of its last grant, or of its arrival
+    due: Callable[[], float]
     slot: int | None = None
     index: int = 0
 
@@ -64,12 +63,9 @@ class Scheduler:
         slots: slots in each bucket.
         step_sizes: numbers of rows one call can advance, ascending; a call is padded to the next size.
         frame_budget: padded frames a turn may advance; one row may always go.
-        max_wait_turns: turns after which a segment that was passed over goes first.
     """
 
-    def __init__(
-        self, *, buckets: Sequence[int], slots: int, step_sizes: Sequence[int], frame_budget: int, max_wait_turns: int
-    ) -> None:
+    def __init__(self, *, buckets: Sequence[int], slots: int, step_sizes: Sequence[int], frame_budget: int) -> None:
         if slots < 2:
             raise ValueError(f"slots is {slots}; at least 2 are needed so that one can be kept for first segments")
         if not step_sizes or list(step_sizes) != sorted(step_sizes) or step_sizes[0] < 1 or step_sizes[-1] > slots:
@@ -78,11 +74,10 @@ class Scheduler:
         self.reserve = max(1, slots // 4)
         self._step_sizes = tuple(step_sizes)
         self._frame_budget = frame_budget
-        self._max_wait_turns = max_wait_turns
         self._free = {bucket: list(range(slots))[::-1] for bucket in buckets}
         self._segments: dict[Key, _Segment] = {}  # in order of arrival: a dict keeps it
         self._finished: list[Key] = []
-        self._turn = 0
+        self.full = False  # whether the last turn left out a segment that held a slot
 
     def __len__(self) -> int:
         return len(self._segments)
@@ -90,15 +85,18 @@ class Scheduler:
     def __contains__(self, key: Key) -> bool:
         return key in self._segments
 
-    def add(self, key: Key, *, bucket: int, steps: int, urgent: bool, alone: bool = False) -> None:
-        """Let a segment wait for a slot. With ``alone`` no other of its bucket advances in its turns."""
+    def add(
+        self, key: Key, *, bucket: int, steps: int, urgent: bool, due: Callable[[], float], alone: bool = False
+    ) -> None:
+        """Let a segment wait for a slot; ``due`` gives the moment at which it is needed, which may change. With ``alone``
+        no other of its bucket advances in its turns."""
         if key in self._segments:
             raise ValueError(f"segment {key} is already scheduled")
         if bucket not in self._free:
             raise ValueError(f"no bucket of {bucket} frames; there are {tuple(self._free)}")
         if steps < 1:
             raise ValueError(f"segment {key} has {steps} steps; at least 1 is needed")
-        self._segments[key] = _Segment(key, bucket, steps, urgent, alone, since=self._turn)
+        self._segments[key] = _Segment(key, bucket, steps, urgent, alone, due)
 
     def remove(self, key: Key) -> None:
         """Forget a segment, wherever it is; its slot is free for the next `place`."""
@@ -130,7 +128,6 @@ class Scheduler:
             free = self._free[segment.bucket]
             if free and (segment.urgent or others[segment.bucket] < self.slots - self.reserve):
                 segment.slot = free.pop()
-                segment.since = self._turn
                 others[segment.bucket] += not segment.urgent
                 placements.append(Placement(segment.key, segment.bucket, segment.slot))
         return placements
@@ -160,7 +157,7 @@ class Scheduler:
         batches = [
             Batch(bucket, tuple(self._advance(s) for s in call)) for bucket, calls in chosen.items() for call in calls
         ]
-        self._turn += 1
+        self.full = sum(len(batch.rows) for batch in batches) < len(running)
         return batches
 
     def finished(self) -> list[Placement]:
@@ -174,14 +171,8 @@ class Scheduler:
         return done
 
     def _ordered(self, segments: list[_Segment]) -> list[_Segment]:
-        """Those that waited too long by the length of their wait, then urgent ones, then the rest, each as they came."""
-
-        def rank(segment: _Segment) -> tuple[int, int]:
-            if self._turn - segment.since >= self._max_wait_turns:
-                return 0, segment.since
-            return (1 if segment.urgent else 2), 0
-
-        return sorted(segments, key=rank)
+        """By when they are needed; those that are needed at the same time as they came."""
+        return sorted(segments, key=lambda segment: segment.due())
 
     def _padded(self, rows: int) -> int:
         return next(size for size in self._step_sizes if size >= rows)
@@ -190,7 +181,6 @@ class Scheduler:
         assert segment.slot is not None  # `pick` looks at segments in slots only
         row = Row(segment.key, segment.slot, segment.index)
         segment.index += 1
-        segment.since = self._turn
         if segment.index == segment.steps:
             self._finished.append(segment.key)
         return row

@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import soundfile
 
+from benchmarks.load import Chunk, stalls
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.inference_types import (
     AudioChunk,
@@ -41,7 +42,7 @@ from f5_tts_server.inference_types import (
 )
 from f5_tts_server.tts_engine import RequestTicket, TTSEngine
 from tests.engine.virtual_time import StageFiber, VirtualLoop
-from tests.toy_programs import RATE, Death, Plan, ToyPrograms, expected
+from tests.toy_programs import RATE, Death, Plan, Prefilled, ToyPrograms, expected
 
 Reads = Literal["at once", "as it plays", "slowly", "nothing"]
 
@@ -71,6 +72,10 @@ class FaultyPrograms(ToyPrograms):
     death: float = 0.0  # how likely it kills its stage
     failed: Counter[str] = field(default_factory=Counter)  # calls, by stage
     failed_for: set[str] = field(default_factory=set)  # text of segments whose call fails its request for certain
+
+    def prefill(self, plan: Plan, reference: Any, *, seed: int, segment_index: int, guided: bool) -> Prefilled:
+        self.sleep(self.rng.choice([0.0, 0.003]))
+        return super().prefill(plan, reference, seed=seed, segment_index=segment_index, guided=guided)
 
     def _maybe_fail(self, plan: Plan, stage: str) -> None:
         super()._maybe_fail(plan, stage)
@@ -155,7 +160,8 @@ def scenario(seed: int) -> Scenario:
         stall_timeout_s=rng.choice([3.0, 30.0]),
         chunk_s=rng.choice([0.05, 0.25, 1.0]),
         reference_cache_bytes=rng.choice([0, 60_000, 2**26]),
-        max_wait_turns=rng.choice([4, 256]),
+        first_audio_s=rng.choice([0.0, 0.3]),
+        whole_clip_s=rng.choice([0.0, 10.0]),
     )
     spread = rng.choice([0.0, 1.0, 10.0])
     clients = tuple(_client(rng, number, spread) for number in range(rng.randint(1, 12)))
@@ -203,6 +209,7 @@ def _client(rng: random.Random, number: int, spread: float) -> Client:
         format="pcm",
         timeout_s=rng.choice([0.05, 0.5, 2.0]) if kind == "short of time" else TIMEOUT_S if finishes else 20.0,
         open=kind == "open",
+        live=kind == "open" or rng.random() < 0.7,
     )
     return Client(
         arrives=rng.uniform(0, spread),
@@ -345,6 +352,7 @@ class Run:
             lasts = [chunk.last for chunk in chunks if isinstance(chunk, AudioChunk)]
             assert lasts == [False] * (len(lasts) - 1) + [True]
             self._check_samples(heard, [chunk for chunk in chunks if isinstance(chunk, AudioChunk)])
+            self._check_underruns(heard, end)
 
     def _check_samples(self, heard: Heard, chunks: list[AudioChunk]) -> None:
         """Those that the request has when it is computed by hand, whatever else went on."""
@@ -362,6 +370,16 @@ class Run:
             ref_frames=REF_FRAMES,
         )
         np.testing.assert_allclose(samples, by_hand, atol=1e-4, err_msg=f"samples of {request.request_id}")
+
+    def _check_underruns(self, heard: Heard, end: Done) -> None:
+        """What the engine says of a listener's silences is what that listener hears."""
+        if heard.client.request.live and heard.client.reads == "at once" and not heard.client.request.open:
+            chunks = zip(heard.at, heard.events, strict=True)
+            silences = stalls([Chunk(at, e.samples / RATE) for at, e in chunks if isinstance(e, AudioChunk)])
+            assert abs(sum(silences) - end.metadata.underrun_time) < 1e-6, "silences were not told as they were"
+            assert sum(silence > 1e-9 for silence in silences) <= end.metadata.underruns <= len(silences) + 1
+        if not heard.client.request.live:
+            assert not end.metadata.underruns, "a clip that nobody hears while it is made cannot fall silent"
 
     def _check_end(self, heard: Heard) -> None:
         """Every end has a cause in what the client, the programs or the operator did."""

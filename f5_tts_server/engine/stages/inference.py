@@ -39,6 +39,7 @@ class _Turn:
     frames: dict[int, int]  # by job
     rows: int
     started: float
+    full: bool
 
 
 class Inference:
@@ -97,6 +98,7 @@ class Inference:
             bucket=segment.prefilled.bucket,
             steps=segment.job.request.nfe,
             urgent=segment.urgent,
+            due=lambda: segment.due,
             alone=alone,
         )
 
@@ -118,7 +120,7 @@ class Inference:
             self._failed(placement.bucket, [placement.key], error)
 
     def _dispatch(self, batches: list[Batch]) -> None:
-        turn = _Turn({}, {}, 0, self._clock())
+        turn = _Turn({}, {}, 0, self._clock(), self._scheduler.full)
         for batch in batches:
             rows = [
                 StepRow(row.slot, segment.schedule, row.index, segment.job.request.cfg_strength)
@@ -156,7 +158,7 @@ class Inference:
         now = self._clock()
         seconds = now - max(turn.started, self._last_done)
         self._last_done = now
-        self._ledger.advance(turn.frames, seconds)
+        self._ledger.advance(turn.frames, seconds, full=turn.full)
         self._metrics.turn_seconds.observe(seconds)
         self._metrics.rows.inc(turn.rows)
 

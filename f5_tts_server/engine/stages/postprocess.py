@@ -1,7 +1,7 @@
 """Thread 4: from finished mels to encoded audio in the reader's buffer, block by block.
 
 Segments may finish in any order; a request's audio leaves in the order of its text. One vocoder block is made at a time,
-for the request that needs it most: first one whose listener has heard nothing, then the one whose audio runs out first.
+for the request whose listener needs it first.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from f5_tts_server.engine.channel import Channel
+from f5_tts_server.engine.cost import Ledger
 from f5_tts_server.engine.job import End, Job, Segment, Taken, internal_error
 from f5_tts_server.engine.joiner import Joiner, Slicer
 from f5_tts_server.engine.metrics import Metrics
@@ -28,17 +29,18 @@ log = logging.getLogger("f5.engine")
 class _Clip:
     """A request's audio on its way out: joined, cut into pieces, encoded."""
 
-    def __init__(self, job: Job, sample_rate: int, chunk_samples: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, job: Job, sample_rate: int, chunk_samples: int, clock: Callable[[], float], metrics: Metrics
+    ) -> None:
         self.job = job
         self._clock = clock
+        self._metrics = metrics
         self.waiting: dict[int, Taken] = {}  # by segment index
         self.end: End | None = None
         self.index = 0  # of the segment that comes next
         self.frame = 0  # of that segment, the next to vocode
         self.samples = 0  # given to the encoder
         self.chunks = 0
-        self.sent = 0  # bytes
-        self.first_audio: float | None = None
         self._rate = sample_rate
         self._joiner = Joiner(sample_rate)
         self._part: int | None = None
@@ -55,11 +57,9 @@ class _Clip:
     def complete(self) -> bool:
         return self.end is not None and self.end.segments == self.index
 
-    def needed_at(self) -> tuple[int, float]:
-        """Sorts by need: nothing heard yet, by arrival; then by the moment at which the audio sent so far is over."""
-        if self.first_audio is None:
-            return 0, self.job.arrival
-        return 1, self.first_audio + self.samples / self._rate
+    def due(self) -> float:
+        """When the listener needs the next samples."""
+        return self.job.playback.due(self.samples / self._rate)
 
     def begin(self, segment: Segment, length: int) -> None:
         self.pause(segment.silence)
@@ -100,10 +100,14 @@ class _Clip:
         chunk = AudioChunk(self._unsent + data, self._unsent_samples, self.chunks, last)
         self._unsent, self._unsent_samples = b"", 0
         self.chunks += 1
-        if self.first_audio is None:
-            self.first_audio = self._clock()
+        now, playback = self._clock(), self.job.playback
+        if playback.first_audio is None:
+            self._metrics.first_audio.observe(now - self.job.submitted)
+        if silence := playback.sent(now, chunk.samples / self._rate):
+            self._metrics.underruns.inc()
+            self._metrics.underrun_seconds.inc(silence)
+        self._metrics.bytes_out.inc(len(chunk.data))
         self.job.events.put(chunk)
-        self.sent += len(chunk.data)
 
 
 class Postprocess:
@@ -118,6 +122,7 @@ class Postprocess:
         wake: threading.Event,
         requests: RequestQueue,
         inbox: Channel[Taken | End],
+        ledger: Ledger,
         metrics: Metrics,
     ) -> None:
         self._programs = programs
@@ -125,6 +130,7 @@ class Postprocess:
         self.wake = wake
         self._requests = requests
         self._inbox = inbox
+        self._ledger = ledger
         self._metrics = metrics
         self._chunk_samples = max(1, round(options.chunk_s * programs.sample_rate))
         self._clips: dict[int, _Clip] = {}
@@ -134,7 +140,7 @@ class Postprocess:
         ready = [clip for clip in self._clips.values() if clip.ready]
         if not ready:
             return math.inf
-        self._advance(min(ready, key=_Clip.needed_at))
+        self._advance(min(ready, key=_Clip.due))
         return 0.0
 
     def _take_in(self) -> None:
@@ -155,7 +161,7 @@ class Postprocess:
     def _begin(self, job: Job) -> _Clip | None:
         """A clip for a job's first segment; None, and the job has failed, where its encoder cannot be made."""
         try:
-            clip = _Clip(job, self._programs.sample_rate, self._chunk_samples, self._clock)
+            clip = _Clip(job, self._programs.sample_rate, self._chunk_samples, self._clock, self._metrics)
         except Exception:
             log.exception("opening the encoder failed", extra={"request_id": job.id})
             job.events.end(Failed(internal_error(job, "postprocess")))
@@ -182,7 +188,10 @@ class Postprocess:
         if clip.frame == 0:
             clip.begin(segment, (frames - 1) * self._programs.hop)
         stop = min(clip.frame + self._programs.vocode_block, frames)
+        began = self._clock()
         samples = self._programs.vocode(taken.mel, clip.frame, stop)
+        # The first block waits for the last step of the flow.
+        self._ledger.vocoded(clip.job.arrival, stop - clip.frame, self._clock() - began if clip.frame else None)
         if not np.isfinite(samples).all():
             raise RequestError(
                 500,
@@ -190,9 +199,7 @@ class Postprocess:
                 f"request {clip.job.id}: the model gave values that are not finite in segment {segment.index}; "
                 "a smaller cfg_strength or another seed may help",
             )
-        heard, sent = clip.first_audio, clip.sent
         clip.speak(samples * np.float32(segment.gain))
-        self._count(clip, heard, sent)
         clip.frame = stop
         if stop == frames:
             if segment.job.request.open and not segment.more:
@@ -204,13 +211,12 @@ class Postprocess:
 
     def _complete(self, clip: _Clip) -> None:
         assert clip.end is not None  # `complete` says so
-        heard, sent = clip.first_audio, clip.sent
         clip.pause(clip.end.silence)
         clip.finish()
-        self._count(clip, heard, sent)
         del self._clips[clip.job.arrival]
         job = clip.job
-        first = self._clock() if clip.first_audio is None else clip.first_audio
+        playback = job.playback
+        first = self._clock() if playback.first_audio is None else playback.first_audio
         duration = clip.samples / self._programs.sample_rate
         job.events.end(
             Done(
@@ -223,12 +229,8 @@ class Postprocess:
                     segments=clip.index,
                     sample_rate=self._programs.sample_rate,
                     seed=job.request.seed,
+                    underruns=playback.underruns,
+                    underrun_time=playback.underrun_time,
                 )
             )
         )
-
-    def _count(self, clip: _Clip, heard: float | None, sent: int) -> None:
-        self._metrics.bytes_out.inc(clip.sent - sent)
-        if heard is None and clip.first_audio is not None:
-            self._metrics.first_audio.observe(clip.first_audio - clip.job.submitted)
-            self._requests.first_audio(clip.job)

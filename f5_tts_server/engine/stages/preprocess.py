@@ -52,13 +52,14 @@ class _Preparation:
     order: int
     pieces: int = 0
 
-    def rank(self) -> tuple[int, bool, int]:
-        """Sorts: urgent ones first, in order; whoever has taken long goes behind those who have taken less."""
-        return self.pieces // _PIECES, not self.assignment.urgent, self.order
+    def rank(self) -> tuple[int, float, int]:
+        """Sorts by when the audio is needed; but whoever has taken long goes behind those who have taken less."""
+        assignment = self.assignment
+        return self.pieces // _PIECES, assignment.job.playback.due(assignment.position), self.order
 
 
 class Preprocess:
-    """Prepares the segments of all assignments, the most urgent one's next piece each turn."""
+    """Prepares the segments of all assignments, each turn a piece of the one that is needed first."""
 
     def __init__(
         self,
@@ -128,12 +129,12 @@ class Preprocess:
             return Prepared.NOTHING, 0.0
         utterance = script.utterances[0]
         assert isinstance(utterance, Utterance)  # pauses were taken off above
-        segment = self._prefill(job, utterance, urgent=assignment.urgent)
+        segment = self._prefill(assignment, utterance)
         job.events.accept()
         self._segments.put(segment)
         if not utterance.texts:
             script.utterances.popleft()
-        seconds = segment.gen_frames / FRAMES_PER_SECOND
+        seconds = segment.silence + segment.gen_frames / FRAMES_PER_SECOND
         if any(isinstance(item, Utterance) for item in script.utterances) or not self._at_end(job):
             return Prepared.SEGMENT, seconds
         script.silence += sum(item for item in script.utterances if isinstance(item, float))
@@ -199,16 +200,17 @@ class Preprocess:
         except ValueError as error:
             raise RequestError(422, "invalid_request", str(error), "text" if seconds is None else "seconds") from error
 
-    def _prefill(self, job: Job, utterance: Utterance, *, urgent: bool) -> Segment:
+    def _prefill(self, assignment: Assignment, utterance: Utterance) -> Segment:
+        job = assignment.job
         script, request = job.script, job.request
         text, seconds = utterance.texts.popleft(), utterance.seconds.popleft()
         plan = self._plan(text, utterance, seconds)
-        self._ledger.plan(job.arrival, text, utterance.speed, request.nfe, plan.frames)
+        self._ledger.plan(job.arrival, text, utterance.speed, plan.frames, plan.frames - plan.ref_frames)
         segment = Segment(
             key=Key(next(self._keys)),
             job=job,
             index=script.segments,
-            urgent=urgent,
+            urgent=assignment.urgent,
             plan=plan,
             schedule=self._programs.schedule(request.nfe, request.sway),
             prefilled=self._programs.prefill(
@@ -223,6 +225,7 @@ class Preprocess:
             exact=utterance.exact,
             more=bool(utterance.texts),
             silence=script.silence,
+            position=assignment.position,
         )
         script.segments += 1
         script.silence = 0.0

@@ -1,9 +1,11 @@
 """Thread 1: which requests are being worked on, and whose next segment is prepared.
 
-Requests wait here in order of arrival until fewer than ``max_concurrent_requests`` need work. A request that rests needs
-none: its reader has much left to read or reads nothing, or its text is still being written. An active request's first
-segment is asked for at once; later ones while fewer than ``segments_ahead`` are in flight, the listener nearest to
-running out of audio first. Deadlines, readers that stopped reading and a bound on unread audio are kept here as well.
+Requests wait here until fewer than ``max_concurrent_requests`` need work and the next one can be begun without its
+listener, or one who listens already, running out of audio (`engine.admission`). A request that rests needs no work: its
+reader has much left to read or reads nothing, or its text is still being written. Requests begin in order of arrival,
+but a short one may pass a long one that does not fit yet; not for ever. The first segment of a request is asked for at
+once; later ones while fewer than ``segments_ahead`` are in flight, the listener nearest to running out of audio first.
+Time limits, readers that stopped reading and a bound on unread audio are kept here as well.
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
+from f5_tts_server.engine.admission import Outlook, can_begin
 from f5_tts_server.engine.channel import Channel, Closed
+from f5_tts_server.engine.cost import Ledger
 from f5_tts_server.engine.job import Assignment, Job, Segment
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.inference_types import Failed, RequestError
 
 _TICK_S = 0.1  # how late a deadline may be noticed
+_PASSED_FOR_S = 5.0  # nobody who came later begins before a request that has waited for so long
 _RESTS_AFTER_S = 2.0  # a reader that takes nothing for so long is not listening now
 
 
@@ -39,17 +44,25 @@ class RequestQueue:
         clock: seconds, monotonic.
         wake: set when there may be something to do.
         outbox: jobs whose next segment is to be prepared; room for every request that is taken in.
+        ledger: what requests cost.
 
     ``segments_ahead``, later segments in flight over all requests, is set when the model's slots are known.
     """
 
     def __init__(
-        self, options: EngineOptions, *, clock: Callable[[], float], wake: threading.Event, outbox: Channel[Assignment]
+        self,
+        options: EngineOptions,
+        *,
+        clock: Callable[[], float],
+        wake: threading.Event,
+        outbox: Channel[Assignment],
+        ledger: Ledger,
     ) -> None:
         self._options = options
         self._clock = clock
         self.wake = wake
         self._outbox = outbox
+        self._ledger = ledger
         self.segments_ahead = 1
         self._lock = threading.Lock()
         self._waiting: deque[Job] = deque()
@@ -67,7 +80,7 @@ class RequestQueue:
         with self._lock:
             for job in [j for j in self._all() if not j.alive]:
                 self._forget(job)
-            assignments = [Assignment(job, job.urgent) for job in self._activate() + self._later()]
+            assignments = [Assignment(job, job.urgent, job.seconds_planned) for job in self._activate() + self._later()]
             quiet = not self._active and not self._waiting
         for assignment in assignments:
             # There is room: a job is in this channel at most once.
@@ -99,8 +112,11 @@ class RequestQueue:
     def appended(self, job: Job) -> None:
         """A part has come, or the end of an open request."""
         with self._lock:
+            now = self._clock()
+            if job.idle:
+                job.playback.text_came(now + self._options.first_audio_s, job.seconds_planned)
             job.idle = False
-            job.deadline = self._clock() + job.request.timeout_s
+            job.deadline = now + job.request.timeout_s
         self.wake.set()
 
     def prepared(self, assignment: Assignment, what: Prepared, seconds: float = 0.0) -> None:
@@ -127,10 +143,6 @@ class RequestQueue:
             if job.idle and not job.in_flight:
                 job.urgent = True  # the next text of an open request finds its listener waiting
         self.wake.set()
-
-    def first_audio(self, job: Job) -> None:
-        with self._lock:
-            job.first_audio = self._clock()
 
     # under the lock
 
@@ -161,13 +173,37 @@ class RequestQueue:
     def _activate(self) -> list[Job]:
         started: list[Job] = []
         now = self._clock()
-        working = sum(not self._rests(job, now) for job in self._active.values())
-        while self._waiting and working + len(started) < self._options.max_concurrent_requests:
-            job = self._waiting.popleft()
+        working = [job for job in self._active.values() if not self._rests(job, now)]
+        outlooks = [self._outlook(job) for job in working]
+        for job in list(self._waiting):
+            if len(working) >= self._options.max_concurrent_requests:
+                break
+            outlook = self._outlook(job)
+            if working and not can_begin(now, outlooks, outlook):
+                if now - job.submitted > _PASSED_FOR_S:
+                    break
+                continue
+            self._waiting.remove(job)
             self._active[job.arrival] = job
             job.active = job.preparing = True
             started.append(job)
+            working.append(job)
+            outlooks.append(outlook)
         return started
+
+    def _outlook(self, job: Job) -> Outlook:
+        open_, playback = self._ledger.open(job.arrival), job.playback
+        heard = playback.first_audio is not None
+        position = job.seconds_planned
+        return Outlook(
+            due=playback.due(playback.seconds),
+            first=open_.planned + open_.first,
+            follows=playback.due(position + open_.first_audio),
+            rest=open_.rest,
+            audio=open_.rest_audio,
+            heard=heard,
+            live=playback.live,
+        )
 
     def _rests(self, job: Job, now: float) -> bool:
         """Whether a request needs no work now, so that another may be worked on in its place."""
@@ -186,11 +222,7 @@ class RequestQueue:
             if not (job.preparing or job.exhausted or job.idle or self._reader_has_enough(job, now))
         ]
 
-        def lead(job: Job) -> float:
-            """Seconds of audio planned beyond what has been heard by now."""
-            return job.seconds_planned - (0.0 if job.first_audio is None else now - job.first_audio)
-
-        wanting.sort(key=lambda job: (not job.urgent, lead(job)))
+        wanting.sort(key=lambda job: job.playback.due(job.seconds_planned))
         chosen = [job for job in wanting if job.urgent]
         chosen += [job for job in wanting if not job.urgent][: max(self.segments_ahead - later, 0)]
         for job in chosen:
