@@ -26,7 +26,7 @@ from f5_tts_server.api.faults import FAULTS, as_request_error
 from f5_tts_server.api.generate_body import GenerateBody, generate_body
 from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.api.streaming import read_clip
-from f5_tts_server.formats.wav import with_known_length
+from f5_tts_server.formats import whole_file
 from f5_tts_server.inference_types import GenerationRequest, Metadata, RequestError
 from f5_tts_server.settings import Settings
 from f5_tts_server.tts_engine import EngineState, TTSEngine
@@ -162,7 +162,7 @@ class _Run:
             ticket.cancel()
         path = self._out / f"{line.id}.wav"
         partial = path.with_suffix(".wav.part")
-        partial.write_bytes(with_known_length(data))
+        partial.write_bytes(whole_file("wav", data, round(metadata.duration * metadata.sample_rate)))
         partial.rename(path)
         return metadata
 

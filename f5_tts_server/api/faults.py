@@ -17,7 +17,17 @@ from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.text import ManuscriptError
 from f5_tts_server.voices.report import UnusableClip
-from f5_tts_server.voices.store import InvalidVoice, ReadOnlyVoice, StoreFull, UnknownVoice, VoiceError, VoiceExists
+from f5_tts_server.voices.store import (
+    DamagedVoice,
+    DiskFull,
+    InvalidVoice,
+    ReadOnlyVoice,
+    StorageFailed,
+    StoreFull,
+    UnknownVoice,
+    VoiceError,
+    VoiceExists,
+)
 from f5_tts_server.voices.transcription import TranscriptionUnavailable
 
 _CODES = {
@@ -35,6 +45,9 @@ _VOICE_ERRORS: dict[type[VoiceError], tuple[int, str, str]] = {
     VoiceExists: (409, "voice_exists", "name"),
     StoreFull: (403, "voice_store_full", "audio_sample"),
     ReadOnlyVoice: (403, "voice_read_only", "voice"),
+    DamagedVoice: (500, "voice_damaged", "voice"),
+    DiskFull: (507, "disk_full", "audio_sample"),
+    StorageFailed: (500, "storage_failed", "voice"),
 }
 
 FAULTS = (RequestError, VoiceError, ManuscriptError, UnusableClip, TranscriptionUnavailable, ValidationError)

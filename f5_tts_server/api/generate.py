@@ -16,7 +16,7 @@ from f5_tts_server.api.generate_body import EXAMPLES, GenerateBody, generate_bod
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.streaming import PING, TicketStream, admit, sse_event, whole_clip
-from f5_tts_server.formats.wav import with_known_length
+from f5_tts_server.formats import whole_file
 from f5_tts_server.inference_types import AudioChunk, Failed, Metadata, Ticket
 
 
@@ -95,8 +95,7 @@ def router(services: Services) -> APIRouter:
         if clip is None:
             return Response(status_code=499)  # nobody reads it
         data, metadata = clip
-        if asked.response_format == "wav":
-            data = with_known_length(data)
+        data = whole_file(asked.response_format, data, round(metadata.duration * metadata.sample_rate))
         reply = GenerateReply(
             audio_base64=base64.b64encode(data).decode(),
             generation_time=metadata.generation_time,

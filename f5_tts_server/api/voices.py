@@ -65,19 +65,20 @@ def router(services: Services) -> APIRouter:
         return _json(await to_thread.run_sync(_store, services, texts, audio, limiter=measuring), full=True)
 
     @routes.get("")
-    async def voices() -> dict[str, Any]:
-        """All voices, and the id of the one that requests without a voice get."""
+    def voices() -> dict[str, Any]:
+        """All voices, the id of the one that requests without a voice get, and the stored ones that are damaged."""
         stored = services.voices.list()
         default = services.voices.default.id if stored else None
-        return {"voices": [_json(voice) for voice in stored], "default": default}
+        damaged = [{"id": one.id, "name": one.name, "reason": one.reason} for one in services.voices.damaged()]
+        return {"voices": [_json(voice) for voice in stored], "default": default, "damaged": damaged}
 
     @routes.get("/{voice_id}")
-    async def voice(voice_id: str) -> dict[str, Any]:
+    def voice(voice_id: str) -> dict[str, Any]:
         """One voice, by id or name, with the report of its upload."""
         return _json(services.voices.get(voice_id), full=True)
 
     @routes.get("/{voice_id}/audio", response_class=Response)
-    async def clip(voice_id: str) -> Response:
+    def clip(voice_id: str) -> Response:
         """The voice's reference clip."""
         audio = services.voices.get(voice_id).clip.audio
         return Response(audio, media_type="audio/flac" if audio.startswith(b"fLaC") else "audio/wav")

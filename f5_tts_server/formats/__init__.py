@@ -2,7 +2,7 @@
 
 An encoder takes float32 mono samples as they are made and gives bytes as soon as the format allows. Nothing it has
 given is ever changed afterwards, because it has already been sent: headers therefore say "length unknown".
-`header() + encode(...) + ... + finish()` is the whole file.
+`header() + encode(...) + ... + finish()` is the whole file. `whole_file` puts the length into one that is sent at once.
 
 What each format does to the number of samples a decoder gives back for `n` samples in:
 
@@ -18,6 +18,6 @@ aac    1024 samples of silence before (the codec's delay) and up to two frames (
 MP3 and ADTS can tell a decoder what to cut only in a header that knows the clip's length, which a stream has not.
 """
 
-from f5_tts_server.formats.encoder import FORMATS, Encoder, FormatInfo, open_encoder
+from f5_tts_server.formats.encoder import FORMATS, Encoder, FormatInfo, open_encoder, whole_file
 
-__all__ = ["FORMATS", "Encoder", "FormatInfo", "open_encoder"]
+__all__ = ["FORMATS", "Encoder", "FormatInfo", "open_encoder", "whole_file"]

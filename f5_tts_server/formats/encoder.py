@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from f5_tts_server.formats.libav import AacEncoder, Mp3Encoder, OpusEncoder
 from f5_tts_server.formats.pcm import PcmEncoder
-from f5_tts_server.formats.sndfile import FlacEncoder
-from f5_tts_server.formats.wav import WavEncoder
+from f5_tts_server.formats.sndfile import FlacEncoder, flac_with_length
+from f5_tts_server.formats.wav import WavEncoder, wav_with_length
 
 
 class Encoder(Protocol):
@@ -28,20 +28,24 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class FormatInfo:
-    """A format's HTTP media type and file extension, and what makes its encoder from a sample rate in hertz."""
+    """A format's HTTP media type, and what makes its encoder from a sample rate in hertz.
+
+    ``with_length`` puts the length into a finished stream, given as bytes and number of samples, for replies that are
+    sent whole; None where the format has no place for it, or knows it anyway.
+    """
 
     media_type: str
-    extension: str
     open: Callable[[int], Encoder]
+    with_length: Callable[[bytes, int], bytes] | None = None
 
 
 FORMATS: dict[str, FormatInfo] = {
-    "wav": FormatInfo("audio/wav", "wav", WavEncoder),
-    "pcm": FormatInfo("audio/pcm", "pcm", PcmEncoder),
-    "flac": FormatInfo("audio/flac", "flac", FlacEncoder),
-    "mp3": FormatInfo("audio/mpeg", "mp3", Mp3Encoder),
-    "opus": FormatInfo("audio/ogg", "opus", OpusEncoder),
-    "aac": FormatInfo("audio/aac", "aac", AacEncoder),
+    "wav": FormatInfo("audio/wav", WavEncoder, wav_with_length),
+    "pcm": FormatInfo("audio/pcm", PcmEncoder),
+    "flac": FormatInfo("audio/flac", FlacEncoder, flac_with_length),
+    "mp3": FormatInfo("audio/mpeg", Mp3Encoder),
+    "opus": FormatInfo("audio/ogg", OpusEncoder),
+    "aac": FormatInfo("audio/aac", AacEncoder),
 }
 
 
@@ -55,3 +59,9 @@ def open_encoder(format: str, sample_rate: int) -> Encoder:
     except KeyError:
         raise ValueError(f"format {format!r} is unknown; the formats are {', '.join(FORMATS)}") from None
     return info.open(sample_rate)
+
+
+def whole_file(format: str, stream: bytes, samples: int) -> bytes:
+    """A finished stream of that many samples as a file, which tells its length where its format can."""
+    with_length = FORMATS[format].with_length
+    return stream if with_length is None else with_length(stream, samples)

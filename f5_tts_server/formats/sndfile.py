@@ -11,6 +11,17 @@ from f5_tts_server.formats.sink import ForwardSink
 _COMPRESSION = 0.0
 
 
+# Of STREAMINFO, the first block of a FLAC file (RFC 9639, section 8.2): rate, channels and depth, then 36 bits of length.
+_LENGTH_FIELD = slice(18, 26)
+_LENGTH_BITS = 36
+
+
+def flac_with_length(stream: bytes, samples: int) -> bytes:
+    """A finished stream of `FlacEncoder` with its number of samples in its header; its checksum stays unknown."""
+    field = int.from_bytes(stream[_LENGTH_FIELD], "big") >> _LENGTH_BITS << _LENGTH_BITS | samples
+    return stream[: _LENGTH_FIELD.start] + field.to_bytes(8, "big") + stream[_LENGTH_FIELD.stop :]
+
+
 class FlacEncoder:
     """`Encoder` of 16-bit FLAC. STREAMINFO says 0 samples and no checksum, which the format defines as unknown."""
 

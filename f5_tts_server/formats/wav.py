@@ -34,10 +34,10 @@ def wav_header(sample_rate: int, data_bytes: int | None = None) -> bytes:
     )
 
 
-def with_known_length(stream: bytes) -> bytes:
-    """A finished stream of `WavEncoder` with the true sizes in its header, for replies that are sent whole."""
+def wav_with_length(stream: bytes, samples: int) -> bytes:
+    """A finished stream of `WavEncoder` with the true sizes in its header."""
     (sample_rate,) = struct.unpack_from("<I", stream, 24)
-    return wav_header(sample_rate, len(stream) - HEADER_BYTES) + stream[HEADER_BYTES:]
+    return wav_header(sample_rate, 2 * samples) + stream[HEADER_BYTES:]
 
 
 class WavEncoder:

@@ -1,31 +1,27 @@
-"""Voices by id or name: the embedded ones, read-only, and the uploaded ones, kept in a folder.
+"""Voices by id or name: the embedded ones, read-only, and the uploaded ones, kept in a `VoiceFolder`.
 
-Each uploaded voice is a folder of its own, named by its id:
-
-    voice_0123456789abcdef/
-        audio.wav        the clip, trimmed, 24 kHz, 16 bits
-        transcript.txt   what is said in it
-        voice.json       name, time of creation, consent, report
-
-A voice is written into a folder with another prefix and renamed when all of it is on the disk, so a crash leaves either
-the whole voice or a leftover that the next start removes. One process owns a folder.
+Several servers may keep their uploads in one folder: a name is taken for all of them, and each sees within `REFRESH_S` what
+the others have added or deleted.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
-import os
-import re
 import secrets
-import shutil
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from f5_tts_server.f5.audio import reference_samples
 from f5_tts_server.inference_types import VoiceClip
+from f5_tts_server.voices.folder import VOICE_ID, VoiceFolder
+from f5_tts_server.voices.report import STORED_RATE
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +37,8 @@ DEFAULT = "default"
 MAX_NAME_LENGTH = 64
 MAX_TEXT_LENGTH = 2000
 
-_ID = re.compile(r"voice_[0-9a-f]{16}")
-_INCOMING = ".incoming-"
-_OUTGOING = ".outgoing-"
+REFRESH_S = 1.0
+"""Seconds for which the folder is not looked at again."""
 
 
 class VoiceError(Exception):
@@ -70,6 +65,18 @@ class ReadOnlyVoice(VoiceError):
     """An embedded voice cannot be deleted."""
 
 
+class DamagedVoice(VoiceError):
+    """A stored voice whose files no longer make a voice: the server is at fault, not the request."""
+
+
+class DiskFull(VoiceError):
+    """No room is left on the disk of the uploads."""
+
+
+class StorageFailed(VoiceError):
+    """The folder of uploads cannot be read or written."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredVoice:
     """A voice with its reference clip. `created` is in seconds since the epoch, 0 for embedded voices."""
@@ -84,17 +91,29 @@ class StoredVoice:
     report: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A stored voice that cannot be used, and why; its name where that can still be read."""
+
+    id: str
+    name: str | None
+    reason: str
+    version: tuple[int, ...] = field(repr=False)
+    """Of its files, which may be repaired."""
+
+
 class VoiceStore:
-    """All voices of a server; safe to use from several threads.
+    """All voices of a server; safe to use from several threads. Methods may read the disk.
 
     Args:
-        folder: where uploads are kept; made when the first voice is added. None: uploads are refused.
+        folder: where uploads are kept; made if need be. None: uploads are refused.
         embedded_folder: holds `voices.json` and the clips it names; may be missing.
         default: id or name of the default voice; else the one that `voices.json` calls so, else the first.
         max_voices, max_bytes: bounds of the uploaded voices together (bytes of audio).
 
     Raises:
-        UnknownVoice: `default` is given and does not exist.
+        StorageFailed: the folder cannot be written.
+        UnknownVoice, DamagedVoice: `default` is given and does not exist, or is damaged.
         InvalidVoice: the embedded voices are damaged. Damaged uploads are logged and left alone.
     """
 
@@ -107,41 +126,52 @@ class VoiceStore:
         max_voices: int = 100,
         max_bytes: int = 64 * 2**20,
     ) -> None:
-        self._folder = folder
         self._max_voices = max_voices
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        embedded, embedded_default = _read_embedded(embedded_folder)
-        self._voices = {voice.id: voice for voice in embedded}
-        if folder is not None and folder.is_dir():
-            self._voices |= {voice.id: voice for voice in _read_uploads(folder)}
+        self._fresh_until = 0.0
+        self._embedded, self._embedded_default = _read_embedded(embedded_folder)
+        self._uploads: dict[str, StoredVoice] = {}  # by age
+        self._damaged: dict[str, Damage] = {}
+        self._folder: VoiceFolder | None = None
+        if folder is not None:
+            try:
+                self._folder = VoiceFolder(folder)
+            except OSError as error:
+                raise StorageFailed(f"the folder of voices {folder} cannot be used: {error}") from error
         self._default = None if default is None else self.get(default).id
-        self._embedded_default = embedded_default
 
     @property
     def default(self) -> StoredVoice:
         """The voice of requests that name none. Raises UnknownVoice when there is no voice at all."""
-        with self._lock:
-            for voice_id in (self._default, self._embedded_default):
-                if voice_id in self._voices:
-                    return self._voices[voice_id]
-            for voice in self._voices.values():
-                return voice
+        voices = {voice.id: voice for voice in self.list()}
+        for voice_id in (self._default, self._embedded_default, *voices):
+            if voice_id in voices:
+                return voices[voice_id]
         raise UnknownVoice("no voice is stored: send a reference clip and its transcript, or upload a voice")
 
     def get(self, voice: str) -> StoredVoice:
-        """The voice with that id, else that name (upper and lower case alike), else OpenAI's name for one of ours."""
+        """The voice with that id, else that name (upper and lower case alike), else OpenAI's name for one of ours.
+
+        Raises UnknownVoice, or DamagedVoice.
+        """
         wanted = voice.strip().casefold()
-        with self._lock:
-            for stored in self._voices.values():
-                if stored.id == voice:
-                    return stored
-            for stored in self._voices.values():
-                if stored.name.casefold() == wanted:
-                    return stored
-            ours = [stored for stored in self._voices.values() if stored.embedded] or list(self._voices.values())
+        voices = self.list()
+        for stored in voices:
+            if stored.id == voice:
+                return stored
+        for stored in voices:
+            if stored.name.casefold() == wanted:
+                return stored
+        for damage in self.damaged():
+            if voice == damage.id or (damage.name is not None and damage.name.casefold() == wanted):
+                raise DamagedVoice(
+                    f"voice {damage.name or damage.id!r} is damaged on this server ({damage.reason}): it must be deleted "
+                    "and uploaded again"
+                )
         if wanted == DEFAULT:
             return self.default
+        ours = self._embedded or voices
         if wanted in OPENAI_NAMES and ours:
             return ours[OPENAI_NAMES.index(wanted) % len(ours)]
         raise UnknownVoice(f"voice {voice[:MAX_NAME_LENGTH]!r} is unknown; GET /v1/audio/voices lists the voices")
@@ -149,7 +179,14 @@ class VoiceStore:
     def list(self) -> list[StoredVoice]:
         """All voices, embedded ones first, then uploads by age."""
         with self._lock:
-            return list(self._voices.values())
+            self._refresh()
+            return [*self._embedded, *self._uploads.values()]
+
+    def damaged(self) -> tuple[Damage, ...]:
+        """Uploaded voices that cannot be used."""
+        with self._lock:
+            self._refresh()
+            return tuple(self._damaged.values())
 
     def check_name(self, name: str) -> str:
         """The name as it would be stored. Raises InvalidVoice or VoiceExists."""
@@ -158,11 +195,10 @@ class VoiceStore:
             raise InvalidVoice(f"name has {len(name)} characters; 1 to {MAX_NAME_LENGTH} are accepted")
         if not name.isprintable() or any(c in "[]:" for c in name):
             raise InvalidVoice("name has a character that is not printable, or one of [ ] :")
-        if name.casefold() == DEFAULT or _ID.fullmatch(name):
+        if name.casefold() == DEFAULT or VOICE_ID.fullmatch(name):
             raise InvalidVoice(f"name {name!r} is reserved")
-        with self._lock:
-            if any(name.casefold() in (voice.name.casefold(), voice.id) for voice in self._voices.values()):
-                raise VoiceExists(f"a voice named {name!r} exists already; delete it first or choose another name")
+        if any(name.casefold() in (voice.name.casefold(), voice.id) for voice in self.list()):
+            raise VoiceExists(f"a voice named {name!r} exists already; delete it first or choose another name")
         return name
 
     def add(
@@ -180,6 +216,7 @@ class VoiceStore:
             InvalidVoice: the name or transcript cannot be stored.
             VoiceExists: the name is taken.
             StoreFull: a bound is reached, or the server keeps no uploads.
+            DiskFull, StorageFailed: the file system refuses.
         """
         name = self.check_name(name)
         text = clip.text.strip()
@@ -195,23 +232,25 @@ class VoiceStore:
             consent=consent,
             report=report,
         )
-        with self._lock:
-            if self._folder is None:
-                raise StoreFull("this server keeps no uploaded voices; its operator has set no folder for them")
-            uploads = [stored for stored in self._voices.values() if not stored.embedded]
-            if len(uploads) >= self._max_voices:
-                raise StoreFull(f"{len(uploads)} voices are stored, the limit is {self._max_voices}; delete one first")
-            used = sum(len(stored.clip.audio) for stored in uploads)
-            if used + len(clip.audio) > self._max_bytes:
-                raise StoreFull(
-                    f"the stored voices have {used} bytes and this one {len(clip.audio)}; the limit is "
-                    f"{self._max_bytes} together; delete one first"
-                )
-            if any(stored.name.casefold() == name.casefold() for stored in self._voices.values()):
-                raise VoiceExists(f"a voice named {name!r} exists already; delete it first or choose another name")
-            _write(self._folder, voice)
-            self._voices[voice.id] = voice
+        if self._folder is None:
+            raise StoreFull("this server keeps no uploaded voices; its operator has set no folder for them")
+        facts = {key: getattr(voice, key) for key in ("name", "created", "description", "consent", "report")}
+        with self._changing(self._folder):
+            self.check_name(name)  # again: another server may have been quicker
+            self._check_room(len(clip.audio))
+            self._folder.write(voice.id, facts, voice.clip)
         return voice
+
+    def _check_room(self, size: int) -> None:
+        uploads = [stored for stored in self.list() if not stored.embedded]
+        if len(uploads) >= self._max_voices:
+            raise StoreFull(f"{len(uploads)} voices are stored, the limit is {self._max_voices}; delete one first")
+        used = sum(len(stored.clip.audio) for stored in uploads)
+        if used + size > self._max_bytes:
+            raise StoreFull(
+                f"the stored voices have {used} bytes and this one {size}; the limit is {self._max_bytes} together; "
+                "delete one first"
+            )
 
     def delete(self, voice_id: str) -> None:
         """Remove an uploaded voice by its id; when this returns, it is off the disk.
@@ -219,87 +258,100 @@ class VoiceStore:
         Raises:
             UnknownVoice: there is none with that id.
             ReadOnlyVoice: it is an embedded one.
+            DiskFull, StorageFailed: the file system refuses.
         """
-        with self._lock:
-            voice = self._voices.get(voice_id)
-            if voice is None:
-                raise UnknownVoice(f"voice {voice_id[:MAX_NAME_LENGTH]!r} is unknown; DELETE takes a voice's id")
-            if voice.embedded or self._folder is None:
-                raise ReadOnlyVoice(f"voice {voice.id!r} comes with the server and cannot be deleted")
-            outgoing = self._folder / f"{_OUTGOING}{voice.id}"
-            (self._folder / voice.id).rename(outgoing)
-            _sync_folder(self._folder)
-            del self._voices[voice.id]
-            shutil.rmtree(outgoing)
-
-
-def _write(folder: Path, voice: StoredVoice) -> None:
-    """Put a voice on the disk as a whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    incoming = folder / f"{_INCOMING}{voice.id}"
-    incoming.mkdir()
-    try:
-        facts = {
-            "name": voice.name,
-            "created": voice.created,
-            "description": voice.description,
-            "consent": voice.consent,
-            "report": voice.report,
-        }
-        _write_file(incoming / "audio.wav", voice.clip.audio)
-        _write_file(incoming / "transcript.txt", voice.clip.text.encode())
-        _write_file(incoming / "voice.json", json.dumps(facts, ensure_ascii=False, indent=1).encode())
-        _sync_folder(incoming)
-        incoming.rename(folder / voice.id)
-    except OSError:
-        shutil.rmtree(incoming, ignore_errors=True)
-        raise
-    _sync_folder(folder)
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames inside a folder last."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read_uploads(folder: Path) -> list[StoredVoice]:
-    """The voices of a folder by age, after removing what a crash has left in it."""
-    voices = []
-    for path in folder.iterdir():
-        if path.name.startswith((_INCOMING, _OUTGOING)):
-            shutil.rmtree(path)
-        elif _ID.fullmatch(path.name):
+        if any(voice.id == voice_id for voice in self._embedded):
+            raise ReadOnlyVoice(f"voice {voice_id!r} comes with the server and cannot be deleted")
+        unknown = UnknownVoice(f"voice {voice_id[:MAX_NAME_LENGTH]!r} is unknown; DELETE takes a voice's id")
+        if self._folder is None:
+            raise unknown
+        with self._changing(self._folder):
+            if voice_id not in self._uploads and voice_id not in self._damaged:
+                raise unknown
             try:
-                voices.append(_read_upload(path))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                logger.error("voice %s is damaged and not used: %r", path, error)
-    return sorted(voices, key=lambda voice: (voice.created, voice.id))
+                self._folder.remove(voice_id)
+            except FileNotFoundError:
+                raise unknown from None
+
+    @contextmanager
+    def _changing(self, folder: VoiceFolder) -> Iterator[None]:
+        """The folder, locked against other servers and known as it is; after the change it is looked at again."""
+        try:
+            with folder.locked():
+                self._look_again()
+                yield
+                self._look_again()
+        except OSError as error:
+            logger.exception("the folder of voices could not be changed")
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull("the disk of this server is full; nothing was stored or deleted") from error
+            reason = error.strerror or type(error).__name__
+            raise StorageFailed(f"this server's folder of voices cannot be changed: {reason}") from error
+
+    def _look_again(self) -> None:
+        with self._lock:
+            self._fresh_until = 0.0
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Look at the folder, unless that was done a moment ago; called with the lock held."""
+        if self._folder is None or time.monotonic() < self._fresh_until:
+            return
+        self._fresh_until = time.monotonic() + REFRESH_S
+        try:
+            there = self._folder.ids()
+        except OSError as error:
+            logger.error("the folder of voices cannot be read, and stays as it was known: %s", error)
+            return
+        for voice_id in self._damaged.keys() - there:
+            del self._damaged[voice_id]
+        uploads = {voice_id: voice for voice_id, voice in self._uploads.items() if voice_id in there}
+        for voice_id in sorted(there - uploads.keys()):
+            version = self._folder.version(voice_id)
+            if voice_id in self._damaged and self._damaged[voice_id].version == version:
+                continue
+            voice = self._read(self._folder, voice_id, version)
+            if voice is not None:
+                uploads[voice_id] = voice
+        self._uploads = dict(sorted(uploads.items(), key=lambda item: (item[1].created, item[0])))
+
+    def _read(self, folder: VoiceFolder, voice_id: str, version: tuple[int, ...]) -> StoredVoice | None:
+        """An upload, or None and a `Damage` of that version."""
+        self._damaged.pop(voice_id, None)
+        name = None
+        try:
+            facts = folder.facts(voice_id)
+            name = _field(facts, "name", str)
+            clip = folder.clip(voice_id)
+            reference_samples(clip.audio, STORED_RATE)
+            if not clip.text.strip():
+                raise ValueError("the transcript is empty")
+            return StoredVoice(
+                id=voice_id,
+                name=name,
+                clip=clip,
+                created=_field(facts, "created", int),
+                embedded=False,
+                description=_field(facts, "description", str, optional=True),
+                consent=_field(facts, "consent", str, optional=True),
+                report=_field(facts, "report", dict, optional=True),
+            )
+        except (OSError, ValueError) as error:
+            # An OSError's own words have the path, which is nothing for clients.
+            reason = (
+                f"{error.strerror}: {Path(error.filename or '').name}" if isinstance(error, OSError) else str(error)
+            )
+            logger.error("voice %s (%s) is damaged and not used: %s", voice_id, name or "nameless", reason)
+            self._damaged[voice_id] = Damage(voice_id, name, reason, version)
+            return None
 
 
-def _read_upload(path: Path) -> StoredVoice:
-    facts = json.loads((path / "voice.json").read_text("utf-8"))
-    clip = VoiceClip((path / "audio.wav").read_bytes(), (path / "transcript.txt").read_text("utf-8"))
-    return StoredVoice(
-        id=path.name,
-        name=str(facts["name"]),
-        clip=clip,
-        created=int(facts["created"]),
-        embedded=False,
-        description=facts.get("description"),
-        consent=facts.get("consent"),
-        report=facts.get("report"),
-    )
+def _field(facts: dict[str, Any], name: str, kind: type[Any], *, optional: bool = False) -> Any:
+    """A fact of that type. Raises ValueError."""
+    value = facts.get(name)
+    if (value is None and optional) or (isinstance(value, kind) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"voice.json has no {name} of type {kind.__name__}")
 
 
 def _read_embedded(folder: Path) -> tuple[list[StoredVoice], str | None]:

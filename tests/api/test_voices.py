@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -136,3 +139,48 @@ def test_embedded_voices_stay(client: httpx.Client) -> None:
     assert client.delete("/v1/audio/voices/ada").status_code == 403
     assert client.delete("/v1/audio/voices/nobody").status_code == 404
     assert client.get("/v1/audio/voices").json()["default"] == "ada"
+
+
+@pytest.fixture
+def uploads(server: ServerThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the server's voices, looked at every time."""
+    monkeypatch.setattr("f5_tts_server.voices.store.REFRESH_S", 0.0)
+    (folder,) = (path.parent for path in tmp_path.rglob(".lock"))
+    return folder
+
+
+def test_a_voice_whose_folder_is_gone_is_not_found(client: httpx.Client, uploads: Path) -> None:
+    voice = upload(client).json()["id"]
+    shutil.rmtree(uploads / voice)
+    reply = client.delete(f"/v1/audio/voices/{voice}")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "voice_not_found")
+
+
+def test_a_damaged_voice_is_the_servers_fault(client: httpx.Client, uploads: Path) -> None:
+    """Its bad audio was blamed on whoever asked for it: 422, ref_audio_base64."""
+    voice = upload(client).json()["id"]
+    (uploads / voice / "audio.wav").write_bytes(b"RIFF")
+    shutil.move(uploads / voice, uploads / "voice_0123456789abcdef")
+    for path, body in (
+        ("/v1/generate", {"gen_text": "Hello."}),
+        ("/v1/audio/speech", {"model": "m", "input": "Hello."}),
+    ):
+        reply = client.post(path, json={**body, "voice": "My voice"})
+        error = reply.json()["error"]
+        assert (reply.status_code, error["code"], error["type"]) == (500, "voice_damaged", "server_error"), error
+        assert "'My voice' is damaged" in error["message"]
+    (damaged,) = client.get("/v1/audio/voices").json()["damaged"]
+    assert (damaged["id"], damaged["name"]) == ("voice_0123456789abcdef", "My voice")
+    assert client.delete(f"/v1/audio/voices/{damaged['id']}").status_code == 200
+    assert upload(client).status_code == 201
+
+
+def test_a_full_disk_is_told(client: httpx.Client, uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        reply = upload(client)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (507, "disk_full")
+    assert upload(client).status_code == 201

@@ -9,8 +9,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from f5_tts_server.formats import FORMATS, open_encoder
-from f5_tts_server.formats.wav import HEADER_BYTES, with_known_length
+from f5_tts_server.f5.audio import decode as decode_reference
+from f5_tts_server.formats import FORMATS, open_encoder, whole_file
+from f5_tts_server.formats.wav import HEADER_BYTES
 from tests.clips import RATE
 from tests.ffmpeg import DELAY, MOST_PADDING, decode
 
@@ -127,12 +128,39 @@ def test_wav_stream_is_read_by_other_readers() -> None:
         assert np.array_equal(np.frombuffer(reader.readframes(7001), np.int16), samples)
 
 
-def test_wav_with_known_length_states_its_sizes() -> None:
-    data = with_known_length(b"".join(encode("wav", [speechlike(500)])))
+def test_a_whole_wav_file_states_its_sizes() -> None:
+    data = whole_file("wav", b"".join(encode("wav", [speechlike(500)])), 500)
     assert len(data) == HEADER_BYTES + 1000
     with wave.open(io.BytesIO(data)) as reader:
         assert reader.getnframes() == 500
     assert int.from_bytes(data[4:8], "little") == len(data) - 8
+
+
+@pytest.mark.parametrize("count", [500, 72_137])
+def test_a_whole_flac_file_states_its_length(count: int) -> None:
+    """Without it soundfile, which reads a file by its announced length, could not read what /v1/generate had made."""
+    clip = speechlike(count)
+    data = whole_file("flac", b"".join(encode("flac", pieces(clip, seed=2))), count)
+    samples, rate = soundfile.read(io.BytesIO(data), dtype="int16")
+    assert rate == RATE and soundfile.info(io.BytesIO(data)).frames == count
+    assert np.array_equal(samples, np.rint(clip * np.float32(32767)).astype(np.int16))
+
+
+@pytest.mark.parametrize("name", ["pcm", "mp3", "opus", "aac"])
+def test_other_formats_stay_as_they_were_streamed(name: str) -> None:
+    data = b"".join(encode(name, [speechlike(5000)]))
+    assert whole_file(name, data, 5000) == data
+
+
+@pytest.mark.parametrize("name", ["wav", "flac", "mp3", "opus"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_the_server_makes_it_takes_as_a_reference(name: str, whole: bool) -> None:
+    """Its streamed FLAC, whose length is unknown, was refused."""
+    clip = speechlike(48_000)
+    data = b"".join(encode(name, pieces(clip, seed=2)))
+    decoded = decode_reference(whole_file(name, data, len(clip)) if whole else data)
+    seconds = len(decoded.samples) / decoded.rate
+    assert seconds == pytest.approx(len(clip) / RATE, abs=0.12)
 
 
 def test_unknown_format_is_named() -> None:

@@ -1,0 +1,148 @@
+"""A folder of uploaded voices, which several servers may share.
+
+Each voice is a folder of its own, named by its id:
+
+    voice_0123456789abcdef/
+        audio.wav        the clip, trimmed, 24 kHz, 16 bits
+        transcript.txt   what is said in it
+        voice.json       name, time of creation, consent, report
+
+A voice is written into a folder with another prefix and renamed when all of it is on the disk, so a crash leaves either
+the whole voice or a leftover that the next start removes. Whoever changes the folder holds its lock file meanwhile; a
+crash lets go of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from f5_tts_server.inference_types import VoiceClip
+
+logger = logging.getLogger(__name__)
+
+VOICE_ID = re.compile(r"voice_[0-9a-f]{16}")
+
+_LOCK = ".lock"
+_INCOMING = ".incoming-"
+_OUTGOING = ".outgoing-"
+_AUDIO, _TRANSCRIPT, _FACTS = "audio.wav", "transcript.txt", "voice.json"
+_MAX_BYTES = {_AUDIO: 32 * 2**20, _TRANSCRIPT: 2**16, _FACTS: 2**20}
+
+
+class VoiceFolder:
+    """The voices of a folder on the disk. Its methods block, and raise OSError where the file system does.
+
+    Made where it does not exist, and cleared of what crashes have left.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.mkdir(parents=True, exist_ok=True)
+        with self.locked():
+            for leftover in sorted(path.iterdir()):
+                if leftover.name.startswith((_INCOMING, _OUTGOING)):
+                    _clear(leftover)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else, in this process or another, changes the folder meanwhile."""
+        with (self._path / _LOCK).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def ids(self) -> set[str]:
+        """Of the voices that are there."""
+        return {name for name in os.listdir(self._path) if VOICE_ID.fullmatch(name)}  # noqa: PTH208 - names only
+
+    def version(self, voice_id: str) -> tuple[int, ...]:
+        """Changes when one of a voice's files does."""
+        times = []
+        for name in ("", _AUDIO, _TRANSCRIPT, _FACTS):
+            try:
+                times.append((self._path / voice_id / name).stat().st_mtime_ns)
+            except OSError:
+                times.append(0)
+        return tuple(times)
+
+    def facts(self, voice_id: str) -> dict[str, Any]:
+        """What is known of a voice. Raises ValueError where it is not a JSON object that could be sent again."""
+        try:
+            facts = json.loads(self._read(voice_id, _FACTS))
+            json.dumps(facts, allow_nan=False, ensure_ascii=False).encode()
+        except RecursionError:
+            raise ValueError(f"{_FACTS} is nested too deeply") from None
+        except ValueError as error:
+            raise ValueError(f"{_FACTS}: {error}") from error
+        if not isinstance(facts, dict):
+            raise ValueError(f"{_FACTS} is not an object")
+        return facts
+
+    def clip(self, voice_id: str) -> VoiceClip:
+        """A voice's reference. Raises ValueError where a file is too large or its text not UTF-8."""
+        return VoiceClip(self._read(voice_id, _AUDIO), self._read(voice_id, _TRANSCRIPT).decode())
+
+    def write(self, voice_id: str, facts: dict[str, Any], clip: VoiceClip) -> None:
+        """Put a voice on the disk, as a whole or not at all; the folder is locked by the caller."""
+        incoming = self._path / f"{_INCOMING}{voice_id}"
+        try:
+            incoming.mkdir()
+            _write_file(incoming / _AUDIO, clip.audio)
+            _write_file(incoming / _TRANSCRIPT, clip.text.encode())
+            _write_file(incoming / _FACTS, json.dumps(facts, ensure_ascii=False, indent=1).encode())
+            _sync_folder(incoming)
+            incoming.rename(self._path / voice_id)
+        except OSError:
+            shutil.rmtree(incoming, ignore_errors=True)
+            raise
+        _sync_folder(self._path)
+
+    def remove(self, voice_id: str) -> None:
+        """Take a voice off the disk; the folder is locked by the caller."""
+        outgoing = self._path / f"{_OUTGOING}{voice_id}"
+        (self._path / voice_id).rename(outgoing)
+        _sync_folder(self._path)
+        _clear(outgoing)
+
+    def _read(self, voice_id: str, name: str) -> bytes:
+        limit = _MAX_BYTES[name]
+        with (self._path / voice_id / name).open("rb") as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise ValueError(f"{name} has more than {limit} bytes")
+        return data
+
+
+def _clear(leftover: Path) -> None:
+    """Remove what a crash, or a voice taken off, has left; what is none of ours stays."""
+    if leftover.is_symlink() or not leftover.is_dir():
+        logger.warning("%s is no voice's folder and is left alone", leftover)
+        return
+    try:
+        shutil.rmtree(leftover)
+    except OSError as error:
+        logger.warning("%s could not be removed and is left alone: %s", leftover, error)
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames inside a folder last."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
