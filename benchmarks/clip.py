@@ -122,7 +122,7 @@ def main() -> int:
         soundfile.write(clip, *soundfile.read(EMBEDDED / voice["audio"], dtype="int16"))
 
         def run_ours(text: str, output: Path) -> None:
-            reference = ours.prepare_reference(clip.read_bytes(), voice["text"])
+            reference = ours.frontend.prepare_reference(clip.read_bytes(), voice["text"])
             samples = ours.speak(text, reference, sampling=sampling, seed=SEED)
             soundfile.write(output, samples, ours.config.mel.sample_rate, subtype="FLOAT")
 
@@ -148,9 +148,9 @@ def main() -> int:
         rows: dict[str, Callable[[str, Path], None]] = {"JAX": run_ours, "official": run_theirs}
         for text_name in options.texts:
             text = TEXTS[text_name]
-            reference = ours.prepare_reference(clip.read_bytes(), voice["text"])
+            reference = ours.frontend.prepare_reference(clip.read_bytes(), voice["text"])
             segments = list(ours.frontend.split(text, reference, speed=1.0, first_seconds=None))
-            lengths = [ours.plan(segment, reference, speed=1.0, seconds=None).frames for segment in segments]
+            lengths = [ours.frontend.plan(segment, reference, speed=1.0, seconds=None).frames for segment in segments]
             if len(segments) != 1:
                 raise ValueError(f"the text {text_name!r} is cut into {len(segments)}; only one has one noise to share")
             outputs = {row: folder / f"{row}.wav" for row in rows}

@@ -36,8 +36,8 @@ from f5_tts_server.f5.attention import attention
 from f5_tts_server.f5.config import ModelConfig
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.frontend import Reference, SegmentPlan
-from f5_tts_server.f5.layers import activation_dtype
 from f5_tts_server.f5.placement import make_mesh
+from f5_tts_server.f5.platform import Platform
 from f5_tts_server.f5.programs import Programs
 from f5_tts_server.inference_types import StepRow
 from f5_tts_server.models import CONFIGS
@@ -70,7 +70,9 @@ class Step:
         self.graph, self.parameters = nnx.split(model)
         keys = jax.random.split(jax.random.key(0), 2)
         self.x = jax.random.normal(keys[0], (batch, frames, config.mel_dim))
-        self.fixed = jax.random.normal(keys[1], (batch, 2, frames, config.dim), activation_dtype(self.dtype))
+        self.fixed = jax.random.normal(
+            keys[1], (batch, 2, frames, config.dim), Platform.here().activation_dtype(self.dtype)
+        )
         self.lengths = jnp.full((batch,), frames - short, jnp.int32)
         self.modulation = jnp.repeat(model.modulations(jnp.array([0.4], jnp.float32)), batch, axis=0)
         self.cfg = jnp.full((batch,), CFG)
@@ -95,7 +97,9 @@ class Step:
 
         @jax.jit
         def all_attention(q: jax.Array, kv: jax.Array) -> jax.Array:
-            return lax.scan(lambda q, _: (attention(q, kv, kv, lengths), None), q, length=config.depth)[0]
+            return lax.scan(
+                lambda q, _: (attention(q, kv, kv, lengths, Platform.here()), None), q, length=config.depth
+            )[0]
 
         positions = jax.jit(lambda p, x: nnx.merge(self.graph, p).input.position(x, valid))
         return {
@@ -112,8 +116,8 @@ def request(programs: Programs, reference_s: float, speech_s: float) -> tuple[Re
     characters = [max(2, int(seconds * CHARACTERS_A_SECOND)) for seconds in (reference_s, speech_s)]
     spoken, text = ((TEXT * (count // len(TEXT) + 1))[:count] for count in characters)
     frames = audio.mel(samples, mel)
-    reference = Reference(samples, frames, spoken, gain=1.0, key=b"drawn", nbytes=samples.nbytes + frames.nbytes)
-    return reference, model.plan(text, reference, speed=1.0, seconds=speech_s)
+    reference = Reference(samples, frames, spoken, gain=1.0, nbytes=samples.nbytes + frames.nbytes)
+    return reference, model.frontend.plan(text, reference, speed=1.0, seconds=speech_s)
 
 
 def serve(programs: Programs, reference: Reference, plan: SegmentPlan, nfe: int, count: int) -> tuple[float, int]:

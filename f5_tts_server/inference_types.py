@@ -215,12 +215,9 @@ class Engine(Protocol):
 class PreparedReference(Protocol):
     """A reference after decoding, trimming and the mel transform; held in the engine's cache.
 
-    ``key`` is a hash of its content, ``nbytes`` its size in memory, ``gain`` the factor that undoes the loudness
-    normalisation in the output.
+    ``nbytes`` is its size in memory, ``gain`` the factor that undoes the loudness normalisation in the output.
     """
 
-    @property
-    def key(self) -> bytes: ...
     @property
     def nbytes(self) -> int: ...
     @property
@@ -253,6 +250,22 @@ class StepRow:
     schedule: Any
     index: int
     cfg_strength: float
+
+
+class Frontend(Protocol):
+    """What a model does with texts and references before the device: host work, on the preprocess thread."""
+
+    def prepare_reference(self, clip: bytes, text: str) -> PreparedReference:
+        """Raises ValueError, in a sentence for the client, when the clip or its text cannot be used."""
+
+    def split(self, text: str, reference: Any, *, speed: float, first_seconds: float | None) -> Iterator[str]:
+        """Cut text into segments; the first lasts about ``first_seconds`` if given, later ones fill the model's budget.
+
+        The text is read only as far as segments are taken, so that a long one holds nobody up.
+        """
+
+    def plan(self, text: str, reference: Any, *, speed: float, seconds: float | None) -> Plan:
+        """Tokens and total length of a segment. Raises ValueError when it does not fit the largest bucket."""
 
 
 class Programs(Protocol):
@@ -296,19 +309,10 @@ class Programs(Protocol):
     def compile_count(self) -> int:
         """Programs compiled so far."""
 
-    # host work, preprocess thread
-    def prepare_reference(self, audio: bytes, text: str) -> PreparedReference:
-        """Raises ValueError, in a sentence for the client, when the clip or its text cannot be used."""
+    @property
+    def frontend(self) -> Frontend: ...
 
-    def split(self, text: str, reference: Any, *, speed: float, first_seconds: float | None) -> Iterator[str]:
-        """Cut text into segments; the first lasts about ``first_seconds`` if given, later ones fill the model's budget.
-
-        The text is read only as far as segments are taken, so that a long one holds nobody up.
-        """
-
-    def plan(self, text: str, reference: Any, *, speed: float, seconds: float | None) -> Plan:
-        """Tokens and total length of a segment. Raises ValueError when it does not fit the largest bucket."""
-
+    # preprocess thread
     def schedule(self, nfe: int, sway: bool) -> Any:
         """The time grid and its table of modulations on the device; cached. Called from the preprocess thread."""
 

@@ -24,6 +24,7 @@ def load_programs(settings: Settings) -> Programs:
     import jax
 
     from f5_tts_server.f5.placement import make_mesh
+    from f5_tts_server.f5.platform import Platform
     from f5_tts_server.f5.programs import Programs as CompiledPrograms
 
     if settings.compilation_cache is not None:
@@ -43,6 +44,7 @@ def load_programs(settings: Settings) -> Programs:
         max_frames=buckets[-1],
     )
     mesh = make_mesh(settings.device_mesh, model.config.backbone.heads)
+    platform = Platform.of(mesh)
     data = mesh.shape["data"]
     slots = settings.slots or max(8, data)
     if settings.step_sizes:
@@ -51,9 +53,9 @@ def load_programs(settings: Settings) -> Programs:
         sizes = (slots,)
     else:
         # One row keeps all of a CPU busy; other devices are filled by several.
-        sizes = (1,) if jax.default_backend() == "cpu" else tuple(s for s in (1, 2, 4, 8) if s <= slots)
+        sizes = (1,) if platform.kind == "cpu" else tuple(s for s in (1, 2, 4, 8) if s <= slots)
     log.info("loaded %s in %.1f s; mesh %s on %s", model.config.name, time.monotonic() - started, dict(mesh.shape),
-             jax.default_backend())  # fmt: skip
+             platform.kind)  # fmt: skip
     return CompiledPrograms(model, mesh, buckets=buckets, slots=slots, step_sizes=sizes)
 
 

@@ -62,7 +62,7 @@ def main(arguments: list[str], program: str) -> int:
         model = load_model(
             options.model, config=options.config, vocab=options.vocab, vocoder=options.vocoder, dtype=options.dtype
         )
-        reference = model.prepare_reference(clip.audio, clip.text)
+        reference = model.frontend.prepare_reference(clip.audio, clip.text)
         given = {"nfe": options.steps, "cfg_strength": options.cfg_strength, "sway": options.sway}
         chosen = {name: value for name, value in given.items() if value is not None}
         sampling: Sampling = replace(model.config.sampling, method=options.method, **chosen)

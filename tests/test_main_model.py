@@ -60,7 +60,7 @@ def model(files: dict[str, str]) -> SpeechModel:
 
 
 def test_the_server_speaks_the_plain_models_samples(server: ServerProcess, model: SpeechModel) -> None:
-    reference = model.prepare_reference(CLIP, REFERENCE["ref_text"])
+    reference = model.frontend.prepare_reference(CLIP, REFERENCE["ref_text"])
     sampling = Sampling(nfe=STEPS, cfg_strength=CFG, sway=True)
     plain = model.speak(SHORT, reference, sampling=sampling, seed=3)
     served = samples(joined(stream(server, **body(SHORT, 3, read_numbers=False))))

@@ -89,7 +89,7 @@ class Bench:
         index = json.loads((ASSETS / "voices.json").read_text(encoding="utf-8"))
         entry = next(voice for voice in index["voices"] if voice["id"] == index["default"])
         self.voice = NAMED_VOICES[entry["id"]]
-        self.reference = self.model.prepare_reference((ASSETS / entry["audio"]).read_bytes(), entry["text"])
+        self.reference = self.model.frontend.prepare_reference((ASSETS / entry["audio"]).read_bytes(), entry["text"])
         self.sampling = self.model.config.sampling
 
     def hear(self, clips: Mapping[str, Samples]) -> Row:
@@ -136,7 +136,7 @@ class Bench:
         samples = np.concatenate([silence, *([self.spoken(text, voice)] * repeat), silence])
         file = io.BytesIO()
         soundfile.write(file, np.clip(samples, -1, 1), SAMPLE_RATE, format="WAV")
-        return self.model.prepare_reference(file.getvalue(), " ".join([text] * repeat))
+        return self.model.frontend.prepare_reference(file.getvalue(), " ".join([text] * repeat))
 
 
 def _every(sentences: list[str], count: int) -> list[str]:
@@ -307,7 +307,7 @@ def human(bench: Bench) -> Table:
     sentences = _every(bench.sentences, ODD_SENTENCES)
     plain = np.concatenate([bench.ours(text) for text in sentences])
     for path, said in bench.humans:
-        reference = bench.model.prepare_reference(path.read_bytes(), said)
+        reference = bench.model.frontend.prepare_reference(path.read_bytes(), said)
         clips = {text: bench.ours(text, reference) for text in sentences}
         made, colour = np.concatenate(list(clips.values())), timbre(reference.samples)
         table[path.name] = {

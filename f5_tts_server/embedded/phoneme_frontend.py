@@ -116,7 +116,8 @@ class PhonemeFrontend(Frontend):
         shared[-1] -= frames % FRAMES_A_TOKEN  # upsampling gives what does not divide to the last token
         counts = allocate(shared, frames // FRAMES_A_TOKEN)
         tokens = np.repeat(self._vocab.ids([*reference_symbols, *symbols]), counts)
-        return SegmentPlan(text=text, tokens=tokens, ref_frames=reference_frames, frames=frames)
+        overhang = reference.mel[reference_frames:frames]
+        return SegmentPlan(text, tokens, ref_frames=reference_frames, frames=frames, overhang=overhang)
 
     def _fit_rate(self, text: str, frames: int) -> tuple[float, float]:
         return self._lengths.fit_rate(phonemes(text), frames)

@@ -6,17 +6,18 @@ import jax
 import jax.numpy as jnp
 
 from f5_tts_server.f5 import loops
+from f5_tts_server.f5.platform import Platform
 
 
-def attention(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
+def attention(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array, platform: Platform) -> jax.Array:
     """softmax(q kᵀ / √d) v over the first `lengths` keys of each row.
 
     q, k, v: [b, n, h, d]; lengths: int32 [b], each at least 1. Returns [b, n, h, d]; queries beyond a row's length
     get finite values that mean nothing.
     """
-    if jax.default_backend() == "cpu" and jax.device_count() == 1:  # a loop over heads cannot be split over devices
+    if platform.kind == "cpu" and platform.devices == 1:  # a loop over heads cannot be split over devices
         return _attention_by_head(q, k, v, lengths)
-    if q.dtype == jnp.bfloat16 and jax.default_backend() == "gpu":
+    if q.dtype == jnp.bfloat16 and platform.kind == "gpu":
         return jax.nn.dot_product_attention(
             q, k, v, query_seq_lengths=lengths, key_value_seq_lengths=lengths, implementation="cudnn"
         )

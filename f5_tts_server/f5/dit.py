@@ -21,14 +21,15 @@ from f5_tts_server.f5.layers import (
     modulate,
     rotary,
 )
+from f5_tts_server.f5.platform import Platform
 
 
 class DiTBlock(nnx.Module):
     """Attention and feed-forward, each on a modulated norm and through a gate."""
 
-    def __init__(self, config: BackboneConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
+    def __init__(self, config: BackboneConfig, *, platform: Platform, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
         self.time = Linear(config.dim, 6 * config.dim, rngs=rngs, dtype=dtype)
-        self.attn = Attention(config, rngs=rngs, dtype=dtype)
+        self.attn = Attention(config, platform=platform, rngs=rngs, dtype=dtype)
         self.ff = FeedForward(config.dim, config.ff_mult, rngs=rngs, dtype=dtype)
 
     def __call__(
@@ -41,14 +42,27 @@ class DiTBlock(nnx.Module):
 
 
 class DiT(nnx.Module):
-    """Predicts the flow's velocity. The blocks are one stack: every leaf of `blocks` leads with the depth axis."""
+    """Predicts the flow's velocity. The blocks are one stack: every leaf of `blocks` leads with the depth axis.
 
-    def __init__(self, config: BackboneConfig, *, rngs: nnx.Rngs, param_dtype: jnp.dtype = jnp.float32):
+    `platform`: what it is compiled for, by default the devices that are here.
+    """
+
+    def __init__(
+        self,
+        config: BackboneConfig,
+        *,
+        rngs: nnx.Rngs,
+        param_dtype: jnp.dtype = jnp.float32,
+        platform: Platform | None = None,
+    ):
         self.config = config
-        self.time = TimeEmbedding(config.dim, rngs=rngs, dtype=param_dtype)
-        self.text = TextEmbedding(config, rngs=rngs, dtype=param_dtype)
-        self.input = InputProjection(config, rngs=rngs, dtype=param_dtype)
-        self.blocks = nnx.vmap(lambda r: DiTBlock(config, rngs=r, dtype=param_dtype))(rngs.split(config.depth))
+        self.platform = platform = platform or Platform.here()
+        self.time = TimeEmbedding(config.dim, platform=platform, rngs=rngs, dtype=param_dtype)
+        self.text = TextEmbedding(config, platform=platform, rngs=rngs, dtype=param_dtype)
+        self.input = InputProjection(config, platform=platform, rngs=rngs, dtype=param_dtype)
+        self.blocks = nnx.vmap(lambda r: DiTBlock(config, platform=platform, rngs=r, dtype=param_dtype))(
+            rngs.split(config.depth)
+        )
         self.long_skip = (
             Linear(2 * config.dim, config.dim, rngs=rngs, bias=False, dtype=param_dtype)
             if config.long_skip_connection
@@ -65,6 +79,7 @@ class DiT(nnx.Module):
         """The part of the input that no step changes. cond [b, n, mel] (zero where generated) → [b, n, d]."""
         return self.input.fixed(cond, text)
 
+    @jax.named_scope("modulations")
     def modulations(self, t: jax.Array) -> jax.Array:
         """All that depends on time alone, for k times: float32 [k] → [k, 6 · depth + 2, d]."""
         hidden = jax.nn.silu(self.time(t))  # [k, d]
@@ -75,6 +90,7 @@ class DiT(nnx.Module):
         k, d = hidden.shape
         return jnp.concatenate([blocks.reshape(k, -1, d), self.norm_out(hidden).reshape(k, 2, d)], axis=1)
 
+    @jax.named_scope("velocity")
     def velocity(self, x: jax.Array, fixed: jax.Array, modulation: jax.Array, frames: jax.Array) -> jax.Array:
         """dx/dt of the flow.
 

@@ -19,6 +19,7 @@ from jax import lax
 from f5_tts_server.f5 import loops
 from f5_tts_server.f5.attention import attention
 from f5_tts_server.f5.config import BackboneConfig
+from f5_tts_server.f5.platform import Platform
 
 
 def layer_norm(x: jax.Array, eps: float = 1e-6) -> jax.Array:
@@ -45,11 +46,6 @@ def shifted(x: jax.Array, taps: int) -> list[jax.Array]:
     n = x.shape[1]
     padded = jnp.pad(x, ((0, 0), (taps // 2, taps // 2), (0, 0)))
     return [lax.slice_in_dim(padded, i, i + n, axis=1) for i in range(taps)]
-
-
-def activation_dtype(weights: jnp.dtype) -> jnp.dtype:
-    """The type between the products. On the CPU float32: only products are faster in bfloat16, all else is slower."""
-    return jnp.dtype(jnp.float32) if jax.default_backend() == "cpu" else jnp.dtype(weights)
 
 
 def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
@@ -90,15 +86,24 @@ class DepthwiseConv(nnx.Module):
 class GroupedConv(nnx.Module):
     """A convolution over frames within groups of channels; w [k, d / groups, d]."""
 
-    def __init__(self, dim: int, taps: int, groups: int, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
-        self.groups = groups
+    def __init__(
+        self,
+        dim: int,
+        taps: int,
+        groups: int,
+        *,
+        platform: Platform,
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype = jnp.float32,
+    ):
+        self.platform, self.groups = platform, groups
         bound = 1 / math.sqrt(taps * dim // groups)
         self.w = nnx.Param(jax.random.uniform(rngs.params(), (taps, dim // groups, dim), dtype, -bound, bound))
         self.b = nnx.Param(jnp.zeros((dim,), dtype))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         w = self.w[...]
-        if jax.default_backend() == "cpu":
+        if self.platform.kind == "cpu":
             return _grouped_conv_by_group(x, w, self.groups) + self.b[...]
         y = lax.conv_general_dilated(
             x.astype(w.dtype),
@@ -131,10 +136,13 @@ def _grouped_conv_by_group(x: jax.Array, w: jax.Array, groups: int) -> jax.Array
 class ConvPosition(nnx.Module):
     """Convolutional position embedding: two grouped 31-tap convolutions, each followed by Mish."""
 
-    def __init__(self, dim: int, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32, taps: int = 31, groups: int = 16):
-        self.conv1 = GroupedConv(dim, taps, groups, rngs=rngs, dtype=dtype)
-        self.conv2 = GroupedConv(dim, taps, groups, rngs=rngs, dtype=dtype)
+    TAPS, GROUPS = 31, 16
 
+    def __init__(self, dim: int, *, platform: Platform, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
+        self.conv1 = GroupedConv(dim, self.TAPS, self.GROUPS, platform=platform, rngs=rngs, dtype=dtype)
+        self.conv2 = GroupedConv(dim, self.TAPS, self.GROUPS, platform=platform, rngs=rngs, dtype=dtype)
+
+    @jax.named_scope("position")
     def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
         x = jnp.where(valid, x, 0)
         x = jnp.where(valid, mish(self.conv1(x)), 0)
@@ -153,6 +161,7 @@ class ConvNeXtV2(nnx.Module):
         self.grn_beta = nnx.Param(jnp.zeros((dim * mult,), dtype))
         self.pwconv2 = Linear(dim * mult, dim, rngs=rngs, dtype=dtype)
 
+    @jax.named_scope("convnext")
     def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
         y = self.dwconv(x)
         y = layer_norm(y) * self.norm_scale[...] + self.norm_shift[...]
@@ -177,8 +186,9 @@ class TextEmbedding(nnx.Module):
     Source: `TextEmbedding` in `backbones/dit.py`; UNetT's is the same without upsampling.
     """
 
-    def __init__(self, config: BackboneConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
+    def __init__(self, config: BackboneConfig, *, platform: Platform, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
         self.config = config
+        self.platform = platform
         size = (config.text_num_embeds + 1, config.text_dim)  # row 0 is the filler
         self.embedding = nnx.Param(jax.random.normal(rngs.params(), size, dtype))
         self.blocks = (
@@ -187,6 +197,7 @@ class TextEmbedding(nnx.Module):
             else None
         )
 
+    @jax.named_scope("text")
     def __call__(self, tokens: jax.Array, frames: jax.Array, drop: bool | jax.Array) -> jax.Array:
         """tokens int32 [b, n], −1 where there is none; frames int32 [b]; drop: the null pass. Returns [b, n, text_dim].
 
@@ -199,7 +210,7 @@ class TextEmbedding(nnx.Module):
 
         ids = jnp.where(is_text[..., 0] & ~jnp.asarray(drop), tokens + 1, 0)
         text = self.embedding[...][ids]
-        text = text.astype(activation_dtype(text.dtype))
+        text = text.astype(self.platform.activation_dtype(text.dtype))
         if self.blocks is None:
             return jnp.where(valid, text, 0)
 
@@ -239,17 +250,21 @@ def average_upsample(text: jax.Array, tokens: jax.Array, frames: jax.Array) -> j
 class TimeEmbedding(nnx.Module):
     """t in [0, 1] → [k, dim]. In float32 up to the first product: the argument of the sines reaches 1000."""
 
-    def __init__(self, dim: int, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32, freq_dim: int = 256):
-        self.freq_dim = freq_dim
-        self.mlp1 = Linear(freq_dim, dim, rngs=rngs, dtype=dtype)
+    FREQUENCIES = 256
+
+    def __init__(self, dim: int, *, platform: Platform, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
+        self.platform = platform
+        self.mlp1 = Linear(self.FREQUENCIES, dim, rngs=rngs, dtype=dtype)
         self.mlp2 = Linear(dim, dim, rngs=rngs, dtype=dtype)
 
+    @jax.named_scope("time")
     def __call__(self, t: jax.Array) -> jax.Array:
-        half = self.freq_dim // 2
+        half = self.FREQUENCIES // 2
         freqs = jnp.exp(jnp.arange(half, dtype=jnp.float32) * -(math.log(10_000) / (half - 1)))
         angles = 1000 * t.astype(jnp.float32)[:, None] * freqs[None, :]
         sines = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
-        return self.mlp2(jax.nn.silu(self.mlp1(sines.astype(activation_dtype(self.mlp1.w[...].dtype)))))
+        dtype = self.platform.activation_dtype(self.mlp1.w[...].dtype)
+        return self.mlp2(jax.nn.silu(self.mlp1(sines.astype(dtype))))
 
 
 class InputProjection(nnx.Module):
@@ -259,7 +274,7 @@ class InputProjection(nnx.Module):
     as three: `fixed` is computed once a segment. w_x and w_cond [mel, d], w_text [text_dim, d].
     """
 
-    def __init__(self, config: BackboneConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
+    def __init__(self, config: BackboneConfig, *, platform: Platform, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
         bound = 1 / math.sqrt(2 * config.mel_dim + config.text_dim)
 
         def weight(d_in: int) -> nnx.Param:
@@ -269,13 +284,14 @@ class InputProjection(nnx.Module):
         self.w_cond = weight(config.mel_dim)
         self.w_text = weight(config.text_dim)
         self.b = nnx.Param(jnp.zeros((config.dim,), dtype))
-        self.position = ConvPosition(config.dim, rngs=rngs, dtype=dtype)
+        self.position = ConvPosition(config.dim, platform=platform, rngs=rngs, dtype=dtype)
 
     def fixed(self, cond: jax.Array, text: jax.Array) -> jax.Array:
         """cond [b, n, mel], text [b, n, text_dim] → [b, n, d]."""
         cond = cond.astype(text.dtype)
         return matmul(cond, self.w_cond[...]) + matmul(text, self.w_text[...]) + self.b[...]
 
+    @jax.named_scope("input")
     def __call__(self, x: jax.Array, fixed: jax.Array, valid: jax.Array) -> jax.Array:
         mixed = matmul(x.astype(fixed.dtype), self.w_x[...]) + fixed
         return self.position(mixed, valid) + mixed
@@ -297,8 +313,9 @@ class RMSNorm(nnx.Module):
 class Attention(nnx.Module):
     """Multi-head self-attention with rotary positions on all heads or the first `pe_attn_head`."""
 
-    def __init__(self, config: BackboneConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
+    def __init__(self, config: BackboneConfig, *, platform: Platform, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
         self.config = config
+        self.platform = platform
         inner = config.heads * config.dim_head
         self.to_q = Linear(config.dim, inner, rngs=rngs, dtype=dtype)
         self.to_k = Linear(config.dim, inner, rngs=rngs, dtype=dtype)
@@ -308,6 +325,7 @@ class Attention(nnx.Module):
         self.q_norm = RMSNorm(config.dim_head, eps=1e-6, dtype=dtype) if normed else None
         self.k_norm = RMSNorm(config.dim_head, eps=1e-6, dtype=dtype) if normed else None
 
+    @jax.named_scope("attention")
     def __call__(self, x: jax.Array, rotation: tuple[jax.Array, jax.Array], lengths: jax.Array) -> jax.Array:
         """x [b, n, dim]; rotation from `rotary`; lengths int32 [b]: keys beyond are not looked at."""
         b, n, _ = x.shape
@@ -317,7 +335,7 @@ class Attention(nnx.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = (rotate(y, rotation, self.config.pe_attn_head) for y in (q, k))
         q, k, v = (y.astype(self.to_out.w[...].dtype) for y in (q, k, v))
-        return self.to_out(attention(q, k, v, lengths).reshape(b, n, -1).astype(x.dtype))
+        return self.to_out(attention(q, k, v, lengths, self.platform).reshape(b, n, -1).astype(x.dtype))
 
 
 def rotary(n: int, dim: int) -> tuple[jax.Array, jax.Array]:
@@ -345,5 +363,6 @@ class FeedForward(nnx.Module):
         self.up = Linear(dim, dim * mult, rngs=rngs, dtype=dtype)
         self.down = Linear(dim * mult, dim, rngs=rngs, dtype=dtype)
 
+    @jax.named_scope("feed_forward")
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.down(jax.nn.gelu(self.up(x), approximate=True))

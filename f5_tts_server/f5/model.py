@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from f5_tts_server.f5 import audio, sampler
+from f5_tts_server.f5 import sampler
 from f5_tts_server.f5.config import ModelConfig, Sampling
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
@@ -33,27 +32,6 @@ class SpeechModel:
     backbone: DiT | UNetT
     vocoder: Vocoder
     frontend: Frontend
-
-    def prepare_reference(self, clip: bytes, text: str) -> Reference:
-        """A reference from an audio file's bytes and what is said in it.
-
-        Raises ValueErrors for a clip that is not audio, too long, too short, silent or not finite, and for empty text.
-        """
-        if not text.strip():
-            raise ValueError("the reference's text is empty; it must say what is spoken in the clip")
-        samples, gain = audio.reference_samples(clip, self.config.mel.sample_rate)
-        mel = audio.mel(samples, self.config.mel)
-        key = hashlib.sha256(samples.tobytes() + np.float32(gain).tobytes() + text.encode()).digest()
-        return Reference(samples, mel, text, gain, key, nbytes=samples.nbytes + mel.nbytes)
-
-    def plan(self, text: str, reference: Reference, *, speed: float, seconds: float | None) -> SegmentPlan:
-        """Tokens and lengths of one segment; `seconds`: how long its speech shall be. Raises ValueError, see `Frontend`.
-
-        A centred mel has one frame more than the reference has whole hops. Upstream cuts its output at the whole hops
-        and puts the reference's own frames back, so the first frame of the speech is the reference's last.
-        """
-        plan = self.frontend.plan(text, reference, speed=speed, seconds=seconds)
-        return replace(plan, overhang=reference.mel[plan.ref_frames : plan.frames])
 
     def speak(
         self,
@@ -76,7 +54,7 @@ class SpeechModel:
             raise ValueError("the text is empty; there is nothing to say")
         clips = []
         for index, segment in enumerate(segments):
-            plan = self.plan(segment, reference, speed=speed, seconds=None)
+            plan = self.frontend.plan(segment, reference, speed=speed, seconds=None)
             for step, x in enumerate(self.flow(plan, reference, sampling, seed=seed, segment_index=index), 1):
                 if progress:
                     x.block_until_ready()

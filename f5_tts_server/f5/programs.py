@@ -11,7 +11,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Protocol
 
@@ -23,10 +23,12 @@ from jax.sharding import Mesh
 from numpy.typing import NDArray
 
 from f5_tts_server.f5 import sampler
+from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.frontend import Reference, SegmentPlan
-from f5_tts_server.f5.layers import activation_dtype
 from f5_tts_server.f5.model import SpeechModel, backbone_inputs, cut_generated, from_backbone_scale
 from f5_tts_server.f5.placement import everywhere, over_slots, parameter_shardings
+from f5_tts_server.f5.platform import Platform
+from f5_tts_server.f5.unett import UNetT
 
 _compilations = 0
 
@@ -48,6 +50,13 @@ class Schedule:
     table: jax.Array  # [max_steps, c, d] modulations, rows beyond nfe unused
 
 
+Traced = Any
+"""An array of NumPy where a program is called, of JAX within it."""
+
+
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["conditional", "null", "start", "frames"], meta_fields=["bucket"]
+)
 @dataclass(frozen=True)
 class Prefilled:
     """A segment's inputs on the device, not yet in a slot."""
@@ -56,17 +65,37 @@ class Prefilled:
     conditional: jax.Array  # [n, d]
     null: jax.Array  # [n, d], zeros where no step is guided
     start: jax.Array  # [longest n, mel] noise
-    frames: int
+    frames: Traced  # int32
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class State:
-    """One bucket's slots on the device. A call that takes a state consumes it."""
+class Slots:
+    """One bucket's slots on the device."""
 
     x: jax.Array  # [slots, n, mel] float32, where each flow is
     fixed: jax.Array  # [slots, 2, n, d] conditional and null inputs
     frames: jax.Array  # [slots] int32
-    done: jax.Array  # scalar, ready when all work on the state so far is done; survives donation
+
+
+@dataclass(frozen=True)
+class State:
+    """One bucket's slots, and how far the work on them is. A call that takes a state consumes its slots."""
+
+    slots: Slots
+    done: jax.Array  # scalar, ready when all work on the state so far is done; survives the slots' donation
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class StepInputs:
+    """What a step is told of its rows, r of them; those that fill a program up have dt = 0."""
+
+    slots: Traced  # int32 [r]; one past the last slot, which is written nowhere, where there is no row
+    tables: tuple[jax.Array, ...]  # r times [max_steps, c, d], each row's schedule
+    indices: Traced  # int32 [r], of the step in its schedule
+    dts: Traced  # float32 [r]
+    cfgs: Traced  # float32 [r], strength of guidance
 
 
 class Row(Protocol):
@@ -140,24 +169,27 @@ class Programs:
         if data > 1 and tuple(step_sizes) != (slots,):
             raise ValueError(f"step_sizes must be ({slots},) where slots are spread over {data} devices")
         self.model = model
+        self.frontend = model.frontend  # host work, preprocess thread
         self.mesh = mesh
         self.sample_rate, self.hop = model.config.mel.sample_rate, model.config.mel.hop
         self.buckets = tuple(sorted(buckets))
         self.slots = slots
         self.step_sizes = tuple(sorted(step_sizes))
+        self.platform = Platform.of(mesh)
         # On a CPU one row already uses every core; elsewhere a turn may be as long as two full rows of the largest.
-        one_row = mesh.devices.flat[0].platform == "cpu"
+        one_row = self.platform.kind == "cpu"
         self.frame_budget = self.buckets[0] if one_row and data == 1 else 2 * self.buckets[-1]
         # Turns to dispatch before waiting for the oldest: keeps an accelerator busy; on a CPU host and device share cores.
         self.run_ahead = 0 if one_row else 1
         self.max_steps = max_steps
         self.vocode_block = vocode_block
-        self._graph, parameters = nnx.split(model.backbone)
+        self._graph = _graph_for(model.backbone, self.platform)
+        parameters = nnx.state(model.backbone)
         self._parameters = jax.device_put(parameters, parameter_shardings(parameters, mesh))
         self._vocoder_graph, vocoder = nnx.split(model.vocoder)
         self._vocoder = jax.device_put(vocoder, everywhere(mesh))
         self._compiled: dict[tuple[Any, ...], jax.stages.Compiled] = {}
-        self._dtype = activation_dtype(model.backbone.proj_out.w[...].dtype)
+        self._dtype = self.platform.activation_dtype(model.backbone.proj_out.w[...].dtype)
         # The unguided step is a program more for each shape: worth it only to a model that recommends no guidance.
         self._fewest_passes = 1 if model.config.sampling.cfg_strength == 0 else 2
         self._schedules = _ByteLimitedCache(cache_bytes // 2)
@@ -167,27 +199,6 @@ class Programs:
     def compile_count(self) -> int:
         """Programs that XLA has compiled, or found in its cache, in this process."""
         return _compilations
-
-    # Host work, preprocess thread -----------------------------------------------------------------------------------
-
-    def prepare_reference(self, audio: bytes, text: str) -> Reference:
-        """Decodes, trims and analyses a reference clip. Raises ValueErrors that name the fault."""
-        return self.model.prepare_reference(audio, text)
-
-    def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> Iterator[str]:
-        """The segments of a text; see `f5.frontend.Frontend.split`."""
-        return self.model.frontend.split(text, reference, speed=speed, first_seconds=first_seconds)
-
-    def plan(self, text: str, reference: Reference, *, speed: float, seconds: float | None) -> SegmentPlan:
-        """Tokens and length of one segment. Raises ValueError where it is longer than the largest bucket."""
-        plan = self.model.plan(text, reference, speed=speed, seconds=seconds)
-        if plan.frames > self.buckets[-1]:
-            per_second = self.sample_rate / self.hop
-            raise ValueError(
-                f"the reference and a segment of the text take {plan.frames / per_second:.1f} s together; "
-                f"this server goes up to {self.buckets[-1] / per_second:.1f} s"
-            )
-        return plan
 
     # Device work, preprocess thread ---------------------------------------------------------------------------------
 
@@ -208,7 +219,12 @@ class Programs:
     def prefill(
         self, plan: SegmentPlan, reference: Reference, *, seed: int, segment_index: int, guided: bool
     ) -> Prefilled:
-        """Computes what no step of a segment changes. `seed` in 0 … 2³² − 1; `guided`: whether any step will be."""
+        """Computes what no step of a segment changes. `seed` in 0 … 2³² − 1; `guided`: whether any step will be.
+
+        Raises ValueError where the segment is longer than the largest bucket.
+        """
+        if plan.frames > self.buckets[-1]:
+            raise ValueError(f"a segment of {plan.frames} frames does not fit the largest bucket of {self.buckets[-1]}")
         n = next(bucket for bucket in self.buckets if bucket >= plan.frames)
         config = self.model.config.backbone
         tokens, cond, frames = backbone_inputs(self.model.config, plan, reference, n)
@@ -229,7 +245,7 @@ class Programs:
             conditional=self._compiled["fix", n](self._parameters, tokens, cond, frames, np.False_),
             null=self._nulls.get_or_make(null_key, make_null),
             start=self._compiled["noise",](np.uint32(seed), np.uint32(segment_index)),
-            frames=plan.frames,
+            frames=np.int32(plan.frames),
         )
 
     # Device work, inference thread ----------------------------------------------------------------------------------
@@ -237,28 +253,17 @@ class Programs:
     def new_state(self, bucket: int) -> State:
         """Empty slots for one bucket."""
         config, split = self.model.config.backbone, over_slots(self.mesh)
-        return State(
+        slots = Slots(
             x=jax.device_put(np.zeros((self.slots, bucket, config.mel_dim), np.float32), split),
             fixed=jax.device_put(np.zeros((self.slots, 2, bucket, config.dim), self._dtype), split),
             # Attention over no key at all would be NaN.
             frames=jax.device_put(np.ones(self.slots, np.int32), split),
-            done=jax.device_put(np.float32(0), everywhere(self.mesh)),
         )
+        return State(slots, done=jax.device_put(np.float32(0), everywhere(self.mesh)))
 
     def insert(self, state: State, prefilled: Prefilled, slot: int) -> State:
         """Puts a segment into a slot, at the noise its flow starts from. Donates `state`; `prefilled` stays."""
-        return State(
-            *self._compiled["insert", prefilled.bucket](
-                state.x,
-                state.fixed,
-                state.frames,
-                np.int32(slot),
-                prefilled.conditional,
-                prefilled.null,
-                np.int32(prefilled.frames),
-                prefilled.start,
-            )
-        )
+        return State(*self._compiled["insert", prefilled.bucket](state.slots, np.int32(slot), prefilled))
 
     def step(self, bucket: int, state: State, rows: Sequence[Row]) -> State:
         """Advances each row's slot by one Euler step; in one pass where that was compiled and no row is guided.
@@ -282,10 +287,8 @@ class Programs:
             indices[place], targets[place] = row.index, row.slot
             tables[place] = row.schedule.table
         passes = 2 if cfgs.any() else self._fewest_passes
-        x, done = self._compiled["step", bucket, size, passes](
-            self._parameters, state.x, state.fixed, state.frames, targets, tuple(tables), indices, dts, cfgs
-        )
-        return State(x, state.fixed, state.frames, done)
+        inputs = StepInputs(targets, tuple(tables), indices, dts, cfgs)
+        return State(*self._compiled["step", bucket, size, passes](self._parameters, state.slots, inputs))
 
     def fence(self, state: State) -> Callable[[], object]:
         """A call that waits for the work dispatched on `state` so far and raises what it raised."""
@@ -293,7 +296,8 @@ class Programs:
 
     def take(self, state: State, slot: int, plan: SegmentPlan) -> Mel:
         """The generated frames of a slot; does not wait. The state stays valid."""
-        mel = self._compiled["take", state.x.shape[1]](state.x, np.int32(slot))
+        x = state.slots.x
+        mel = self._compiled["take", x.shape[1]](x, np.int32(slot))
         return Mel(mel, plan, self._vocoder_input)
 
     # Device work, postprocess thread --------------------------------------------------------------------------------
@@ -355,14 +359,13 @@ class Programs:
         vocoder = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), self._vocoder)
         dtype = self._dtype
 
-        def shape(*sizes: int, of: Any = jnp.float32, on: Any = whole) -> jax.ShapeDtypeStruct:
+        def shape(*sizes: int, of: Any = jnp.float32, on: Any = whole) -> Any:  # in an array's place
             return jax.ShapeDtypeStruct(sizes, of, sharding=on)
 
         integer, flag, unsigned = shape(of=jnp.int32), shape(of=jnp.bool_), shape(of=jnp.uint32)
         noise = shape(self.buckets[-1], mel)
         table = jax.eval_shape(self._modulations, parameters, shape(self.max_steps))
         table = shape(*table.shape, of=table.dtype)
-        state = (split, split, split, whole)
 
         yield ("modulations",), jax.jit(self._modulations, out_shardings=whole).lower(parameters, shape(self.max_steps))
         for width in self._analysed_widths if self.model.vocoder.analyses else ():
@@ -372,25 +375,27 @@ class Programs:
         yield ("vocode",), jax.jit(self._vocode, out_shardings=whole).lower(vocoder, window, integer, integer)
         yield ("noise",), jax.jit(self._noise, out_shardings=whole).lower(unsigned, unsigned)
         for n in self.buckets:
-            x, fixed = shape(slots, n, mel, on=split), shape(slots, 2, n, d, of=dtype, on=split)
-            frames, row = shape(slots, of=jnp.int32, on=split), shape(n, d, of=dtype)
-            insert = jax.jit(self._insert, donate_argnums=(0, 1, 2), out_shardings=state)
-            yield ("insert", n), insert.lower(x, fixed, frames, integer, row, row, integer, noise)
-            yield ("take", n), jax.jit(self._take, out_shardings=whole).lower(x, integer)
+            state = Slots(
+                shape(slots, n, mel, on=split),
+                shape(slots, 2, n, d, of=dtype, on=split),
+                shape(slots, of=jnp.int32, on=split),
+            )
+            row = shape(n, d, of=dtype)
+            prefilled = Prefilled(n, row, row, noise, integer)
+            insert = jax.jit(_insert, donate_argnums=0, out_shardings=(split, whole))
+            yield ("insert", n), insert.lower(state, integer, prefilled)
+            yield ("take", n), jax.jit(self._take, out_shardings=whole).lower(state.x, integer)
             text, cond, length = shape(1, n, of=jnp.int32), shape(1, n, mel), shape(1, of=jnp.int32)
             fix = jax.jit(self._fix, out_shardings=whole)
             yield ("fix", n), fix.lower(parameters, text, cond, length, flag)
             for size in self.step_sizes:
                 on = split if size == slots else whole
                 indices, reals = shape(size, of=jnp.int32, on=on), shape(size, on=on)
+                inputs = StepInputs(indices, (table,) * size, indices, reals, reals)
                 for passes in range(self._fewest_passes, 3):
-                    function = partial(self._step, size == slots, passes)
-                    step = jax.jit(function, donate_argnums=(1,), out_shardings=(split, whole))
-                    tables = (table,) * size
-                    yield (
-                        ("step", n, size, passes),
-                        step.lower(parameters, x, fixed, frames, indices, tables, indices, reals, reals),
-                    )
+                    function = partial(_step_all if size == slots else _step_some, self._graph, passes)
+                    step = jax.jit(function, donate_argnums=1, out_shardings=(split, whole))
+                    yield ("step", n, size, passes), step.lower(parameters, state, inputs)
 
     def step_text(self, bucket: int, size: int) -> str:
         """The compiled guided step as XLA prints it, collectives and all."""
@@ -413,52 +418,6 @@ class Programs:
     def _noise(self, seed: jax.Array, segment_index: jax.Array) -> jax.Array:
         return sampler.noise(seed, segment_index, self.buckets[-1], self.model.config.backbone.mel_dim)
 
-    def _insert(
-        self,
-        x: jax.Array,
-        fixed: jax.Array,
-        lengths: jax.Array,
-        slot: jax.Array,
-        conditional: jax.Array,
-        null: jax.Array,
-        frames: jax.Array,
-        noise: jax.Array,
-    ) -> tuple[jax.Array, ...]:
-        start = noise[: x.shape[1]]
-        return (
-            x.at[slot].set(start),
-            fixed.at[slot].set(jnp.stack([conditional, null])),
-            lengths.at[slot].set(frames),
-            start[0, 0],
-        )
-
-    def _step(
-        self,
-        whole: bool,
-        passes: int,
-        parameters: nnx.State,
-        x: jax.Array,
-        fixed: jax.Array,
-        frames: jax.Array,
-        slots: jax.Array,
-        tables: tuple[jax.Array, ...],
-        indices: jax.Array,
-        dts: jax.Array,
-        cfgs: jax.Array,
-    ) -> tuple[jax.Array, jax.Array]:
-        """`whole`: row i is slot i, and rows that rest have dt = 0; otherwise rows are gathered from their slots."""
-        pick = (lambda a: a) if whole else (lambda a: a.at[slots].get(mode="clip"))
-        modulation = jnp.stack([table[indices[i]] for i, table in enumerate(tables)])
-        backbone, here = self._backbone(parameters), pick(x)
-        velocity = (
-            sampler.guided_velocity(backbone, here, pick(fixed), modulation, pick(frames), cfgs)
-            if passes == 2
-            else backbone.velocity(here, pick(fixed)[:, 0], modulation, pick(frames))
-        )
-        there = here + dts[:, None, None] * velocity
-        new = there if whole else x.at[slots].set(there, mode="drop")
-        return new, there[0, 0, 0]
-
     def _take(self, x: jax.Array, slot: jax.Array) -> jax.Array:
         return from_backbone_scale(self.model.config, x[slot])
 
@@ -467,6 +426,55 @@ class Programs:
 
     def _vocode(self, vocoder: nnx.State, window: jax.Array, first: jax.Array, frames: jax.Array) -> jax.Array:
         return nnx.merge(self._vocoder_graph, vocoder).decode_block(window, first, frames)
+
+
+def _graph_for(backbone: DiT | UNetT, platform: Platform) -> nnx.GraphDef[DiT | UNetT]:
+    """The backbone's graph, compiled for the platform."""
+    if backbone.platform != platform:
+        make = partial(type(backbone), backbone.config, platform=platform)
+        backbone = nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0)))
+    return nnx.graphdef(backbone)
+
+
+def _insert(slots: Slots, slot: jax.Array, segment: Prefilled) -> tuple[Slots, jax.Array]:
+    start = segment.start[: slots.x.shape[1]]
+    inserted = Slots(
+        x=slots.x.at[slot].set(start),
+        fixed=slots.fixed.at[slot].set(jnp.stack([segment.conditional, segment.null])),
+        frames=slots.frames.at[slot].set(segment.frames),
+    )
+    return inserted, start[0, 0]
+
+
+def _step_all(
+    graph: nnx.GraphDef[Any], passes: int, parameters: nnx.State, slots: Slots, inputs: StepInputs
+) -> tuple[Slots, jax.Array]:
+    """Row i is slot i, and slots that rest stand still."""
+    x = _advanced(graph, passes, parameters, slots, inputs)
+    return replace(slots, x=x), x[0, 0, 0]
+
+
+def _step_some(
+    graph: nnx.GraphDef[Any], passes: int, parameters: nnx.State, slots: Slots, inputs: StepInputs
+) -> tuple[Slots, jax.Array]:
+    """Rows are gathered from their slots and put back."""
+    rows = jax.tree.map(lambda a: a.at[inputs.slots].get(mode="clip"), slots)
+    x = _advanced(graph, passes, parameters, rows, inputs)
+    return replace(slots, x=slots.x.at[inputs.slots].set(x, mode="drop")), x[0, 0, 0]
+
+
+def _advanced(
+    graph: nnx.GraphDef[Any], passes: int, parameters: nnx.State, rows: Slots, inputs: StepInputs
+) -> jax.Array:
+    """Where the rows' flows are one step later: [r, n, mel]."""
+    modulation = jnp.stack([table[inputs.indices[i]] for i, table in enumerate(inputs.tables)])
+    backbone: sampler.Backbone = nnx.merge(graph, parameters)
+    velocity = (
+        sampler.guided_velocity(backbone, rows.x, rows.fixed, modulation, rows.frames, inputs.cfgs)
+        if passes == 2
+        else backbone.velocity(rows.x, rows.fixed[:, 0], modulation, rows.frames)
+    )
+    return rows.x + inputs.dts[:, None, None] * velocity
 
 
 def _window(frames: NDArray[np.float32], first: int, width: int) -> tuple[NDArray[np.float32], int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -79,14 +79,6 @@ class Vocab:
             )
         return cls({token: number for number, token in enumerate(lines)})
 
-    def require_size(self, text_num_embeds: int) -> None:
-        """Raises `VocabularyError` unless the checkpoint has an embedding for each token, and no more."""
-        if self.size != text_num_embeds:
-            raise VocabularyError(
-                f"the vocabulary has {self.size} tokens, the checkpoint embeds {text_num_embeds}: "
-                "they do not belong together"
-            )
-
     def ids(self, tokens: Iterable[str]) -> NDArray[np.int32]:
         """[n_tokens]"""
         return np.array([self.index.get(token, 0) for token in tokens], np.int32)
@@ -126,18 +118,6 @@ def byte_duration(reference_text: str, reference_frames: int, text: str, speed: 
     """
     pace = SHORT_SPEED if _bytes(text) < SHORT_BYTES else speed
     return reference_frames + int(reference_frames / _bytes(reference_text) * _bytes(text) / pace)
-
-
-def share_seconds(segments: Sequence[str], seconds: float) -> list[float]:
-    """Divides the time that a text shall take among its segments, by bytes.
-
-    The shares sum to more than `seconds` by what the cross-fades between segments take away.
-    """
-    if len(segments) == 1:
-        return [seconds]
-    weights = [_bytes(segment) for segment in segments]
-    total = seconds + CROSS_FADE_SECONDS * (len(segments) - 1)
-    return [total * weight / sum(weights) for weight in weights]
 
 
 # Segments
@@ -292,7 +272,8 @@ class PinyinFrontend(Frontend):
                 f"the text {text[:40]!r} needs {frames} frames with its reference ({self._seconds(frames)} s); "
                 f"at most {self._max_frames} ({self._seconds(self._max_frames)} s) fit one segment"
             )
-        return SegmentPlan(text=text, tokens=tokens, ref_frames=reference_frames, frames=frames)
+        overhang = reference.mel[reference_frames:frames]
+        return SegmentPlan(text, tokens, ref_frames=reference_frames, frames=frames, overhang=overhang)
 
     def _seconds(self, frames: int) -> str:
         return f"{frames * self._mel.hop / self._mel.sample_rate:.1f}"

@@ -21,6 +21,7 @@ from f5_tts_server.f5.layers import (
     TimeEmbedding,
     rotary,
 )
+from f5_tts_server.f5.platform import Platform
 
 # F.normalize, on which x_transformers' RMSNorm rests, guards the norm of the whole vector, not its mean square.
 _RMS_EPS = 1e-24
@@ -29,9 +30,17 @@ _RMS_EPS = 1e-24
 class UNetTBlock(nnx.Module):
     """Attention and feed-forward on RMS norms; `skip` merges the mirrored layer's input in the later half."""
 
-    def __init__(self, config: BackboneConfig, later_half: bool, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
+    def __init__(
+        self,
+        config: BackboneConfig,
+        later_half: bool,
+        *,
+        platform: Platform,
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype = jnp.float32,
+    ):
         self.attn_norm = RMSNorm(config.dim, eps=_RMS_EPS, dtype=dtype)
-        self.attn = Attention(config, rngs=rngs, dtype=dtype)
+        self.attn = Attention(config, platform=platform, rngs=rngs, dtype=dtype)
         self.ff_norm = RMSNorm(config.dim, eps=_RMS_EPS, dtype=dtype)
         self.ff = FeedForward(config.dim, config.ff_mult, rngs=rngs, dtype=dtype)
         concat = later_half and config.skip_connect_type == "concat"
@@ -45,14 +54,22 @@ class UNetTBlock(nnx.Module):
 class UNetT(nnx.Module):
     """Predicts the flow's velocity; same interface as `DiT`. Two stacks, `first` and `later`, of depth / 2 each."""
 
-    def __init__(self, config: BackboneConfig, *, rngs: nnx.Rngs, param_dtype: jnp.dtype = jnp.float32):
+    def __init__(
+        self,
+        config: BackboneConfig,
+        *,
+        rngs: nnx.Rngs,
+        param_dtype: jnp.dtype = jnp.float32,
+        platform: Platform | None = None,
+    ):
         self.config = config
-        self.time = TimeEmbedding(config.dim, rngs=rngs, dtype=param_dtype)
-        self.text = TextEmbedding(config, rngs=rngs, dtype=param_dtype)
-        self.input = InputProjection(config, rngs=rngs, dtype=param_dtype)
+        self.platform = platform = platform or Platform.here()
+        self.time = TimeEmbedding(config.dim, platform=platform, rngs=rngs, dtype=param_dtype)
+        self.text = TextEmbedding(config, platform=platform, rngs=rngs, dtype=param_dtype)
+        self.input = InputProjection(config, platform=platform, rngs=rngs, dtype=param_dtype)
 
         def stack(later_half: bool) -> UNetTBlock:
-            build = nnx.vmap(lambda r: UNetTBlock(config, later_half, rngs=r, dtype=param_dtype))
+            build = nnx.vmap(lambda r: UNetTBlock(config, later_half, platform=platform, rngs=r, dtype=param_dtype))
             return build(rngs.split(config.depth // 2))
 
         self.first = stack(False)
@@ -68,10 +85,12 @@ class UNetT(nnx.Module):
         """The part of the input that no step changes. cond [b, n, mel] (zero where generated) → [b, n, d]."""
         return self.input.fixed(cond, text)
 
+    @jax.named_scope("modulations")
     def modulations(self, t: jax.Array) -> jax.Array:
         """The time token for k times: float32 [k] → [k, 1, d]."""
         return self.time(t)[:, None]
 
+    @jax.named_scope("velocity")
     def velocity(self, x: jax.Array, fixed: jax.Array, modulation: jax.Array, frames: jax.Array) -> jax.Array:
         """dx/dt of the flow.
 

@@ -180,6 +180,7 @@ class ConvNeXtBlock(nnx.Module):
         self.pwconv2 = Linear(config.intermediate_dim, dim, rngs=rngs, dtype=dtype)
         self.gamma = nnx.Param(jnp.full((dim,), config.layer_scale_init or 1 / config.num_layers, dtype))
 
+    @jax.named_scope("convnext")
     def __call__(self, x: jax.Array) -> jax.Array:
         hidden = layer_norm(self.dwconv(x)) * self.norm_scale[...] + self.norm_shift[...]
         hidden = self.pwconv2(jax.nn.gelu(self.pwconv1(hidden), approximate=False))
@@ -308,6 +309,7 @@ class Vocos(nnx.Module):
         """
         return self._analysis_frames(self._backbone(window, valid)[:, cut : window.shape[1] - cut])
 
+    @jax.named_scope("backbone")
     def _backbone(self, mel: jax.Array, valid: jax.Array | None) -> jax.Array:
         """[b, n, input_channels] -> [b, n, d]. Where `valid` [b, n] is false every convolution sees zeros, which is
         what its padding shows it beyond the ends of a whole clip."""
@@ -335,6 +337,7 @@ class Vocos(nnx.Module):
         spectrum = jax.lax.complex(magnitude * jnp.cos(phase), magnitude * jnp.sin(phase) * edge)
         return jnp.fft.irfft(spectrum, self.config.n_fft, axis=-1) * hann_window(self.config.n_fft)
 
+    @jax.named_scope("overlap_add")
     def _overlap_add(self, frames: jax.Array, valid: jax.Array, start: int, count: int) -> jax.Array:
         """Sums windowed frames [b, n, n_fft] a hop apart, leaving out those not `valid` [b or 1, n], divides by the
         squared windows that were there, and returns `count` samples from `start` on, [b, count]."""

@@ -24,7 +24,7 @@ def frontend() -> PhonemeFrontend:
 def reference(seconds: float = 4.5, text: str = TEXT) -> Reference:
     samples = np.zeros(int(seconds * MEL.sample_rate), np.float32)
     mel = np.zeros((len(samples) // MEL.hop + 1, MEL.n_mels), np.float32)
-    return Reference(samples, mel, text, 1.0, b"", samples.nbytes + mel.nbytes)
+    return Reference(samples, mel, text, 1.0, samples.nbytes + mel.nbytes)
 
 
 @pytest.mark.parametrize("seconds", [4.0, 4.5, 4.504])

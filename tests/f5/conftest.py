@@ -21,4 +21,4 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> SpeechModel:
 
 @pytest.fixture(scope="session")
 def reference(tiny: SpeechModel) -> Reference:
-    return tiny.prepare_reference(file(noise(1.3)), "What the clip says.")
+    return tiny.frontend.prepare_reference(file(noise(1.3)), "What the clip says.")

@@ -30,9 +30,9 @@ NFE, SLOTS, BUCKET = 5, 8, 448
 
 def speak(programs: Programs) -> list[np.ndarray]:
     """The mels of all texts, made together."""
-    reference = programs.prepare_reference(file(noise(1.3)), "What the clip says.")
+    reference = programs.frontend.prepare_reference(file(noise(1.3)), "What the clip says.")
     schedule, state = programs.schedule(NFE, True), programs.new_state(BUCKET)
-    plans = [programs.plan(text, reference, speed=1.0, seconds=None) for text in TEXTS]
+    plans = [programs.frontend.plan(text, reference, speed=1.0, seconds=None) for text in TEXTS]
     for slot, plan in enumerate(plans):
         prefilled = programs.prefill(plan, reference, seed=slot, segment_index=0, guided=True)
         state = programs.insert(state, prefilled, 2 * slot)

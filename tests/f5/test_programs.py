@@ -48,7 +48,7 @@ def alone(
     programs: Programs, text: str, reference: Reference, *, nfe: int, cfg: float, seed: int, slot: int = 0
 ) -> Any:
     """One segment by itself, a row a step."""
-    plan = programs.plan(text, reference, speed=1.0, seconds=None)
+    plan = programs.frontend.plan(text, reference, speed=1.0, seconds=None)
     schedule = programs.schedule(nfe, True)
     prefilled = programs.prefill(plan, reference, seed=seed, segment_index=0, guided=cfg != 0)
     state = programs.insert(programs.new_state(prefilled.bucket), prefilled, slot)
@@ -98,7 +98,7 @@ def test_a_model_that_needs_no_guidance_is_stepped_in_one_pass(tiny: SpeechModel
     unguided = replace(tiny, config=replace(tiny.config, sampling=Sampling(5, 0.0, sway=True)))
     programs = build(unguided, buckets=(256,))
     before = programs.compile_count
-    plan = programs.plan(TEXTS[0], reference, speed=1.0, seconds=None)
+    plan = programs.frontend.plan(TEXTS[0], reference, speed=1.0, seconds=None)
     wanted = {0: 0.0, 1: 2.0, 2: 0.0}  # slot to guidance
     state = programs.new_state(256)
     for slot, cfg in wanted.items():
@@ -146,7 +146,7 @@ def test_same_audio_whoever_else_is_speaking(programs: Programs, reference: Refe
         bucket = max(bucket, next(b for b in programs.buckets if b >= plan.frames))
     shared = build(programs.model, buckets=(448,))
     state, taken = shared.new_state(448), {}
-    plans = [shared.plan(text, reference, speed=1.0, seconds=None) for text, *_ in wanted]
+    plans = [shared.frontend.plan(text, reference, speed=1.0, seconds=None) for text, *_ in wanted]
     progress: dict[int, int] = {}
     for turn in range(40):
         entering = turn // 2  # one more every second turn
@@ -179,11 +179,30 @@ def test_a_slot_taken_twice_and_a_restart_change_no_bit(programs: Programs, refe
     assert np.array_equal(first.frames, restarted.frames)
 
 
+def test_a_state_is_updated_in_place(programs: Programs, reference: Reference) -> None:
+    """What is donated must be used: the compiled insert and step write into the slots that they were given."""
+    state = programs.new_state(256)
+    held = sum(array.nbytes for array in jax.tree.leaves(state.slots))
+    for key in (("insert", 256), ("step", 256, 1, 2), ("step", 256, 4, 2)):
+        memory = programs._compiled[key].memory_analysis()
+        assert memory is not None and memory.alias_size_in_bytes >= held, key
+    plan = programs.frontend.plan(TEXTS[0], reference, speed=1.0, seconds=None)
+    prefilled = programs.prefill(plan, reference, seed=0, segment_index=0, guided=True)
+    inserted = programs.insert(state, prefilled, 0)
+    stepped = programs.step(256, inserted, [Row(0, programs.schedule(5, True), 0, 2.0)])
+    programs.fence(inserted)()
+    programs.fence(stepped)()
+    assert all(array.is_deleted() for array in jax.tree.leaves((state.slots, inserted.slots)))
+    assert not any(
+        array.is_deleted() for array in jax.tree.leaves((prefilled, stepped.slots)) if isinstance(array, jax.Array)
+    )
+
+
 def test_nothing_compiles_after_warm_up(programs: Programs, reference: Reference) -> None:
     before = programs.compile_count
     mel, plan = alone(programs, "Something new, and of another length.", reference, nfe=11, cfg=1.7, seed=2**32 - 1)
     programs.vocode(mel, 0, plan.frames - plan.ref_frames)
-    programs.prepare_reference(file(noise(2.1, seed=4)), "Another clip.")
+    programs.frontend.prepare_reference(file(noise(2.1, seed=4)), "Another clip.")
     assert before > 0 and programs.compile_count == before
 
 
@@ -195,8 +214,10 @@ def test_faults_are_named(programs: Programs, reference: Reference) -> None:
     schedule = programs.schedule(5, True)
     with pytest.raises(ValueError, match="different slots"):
         programs.step(256, programs.new_state(256), [Row(0, schedule, 0, 1.0), Row(0, schedule, 1, 1.0)])
-    with pytest.raises(ValueError, match=r"this server goes up to 4\.8 s"):
-        programs.plan("It fits the front end's 512 frames, not the bucket's 448.", reference, speed=1.0, seconds=3.7)
+    text = "It fits the front end's 512 frames, not the bucket's 448."
+    plan = programs.frontend.plan(text, reference, speed=1.0, seconds=3.7)
+    with pytest.raises(ValueError, match=r"a segment of \d+ frames does not fit the largest bucket of 448"):
+        programs.prefill(plan, reference, seed=0, segment_index=0, guided=True)
 
 
 def test_device_meshes_give_the_same_audio() -> None:

@@ -14,7 +14,6 @@ from f5_tts_server.f5.audio import mel, resample
 from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.frontend import Reference
 from f5_tts_server.f5.text import (
-    CROSS_FADE_SECONDS,
     SHORT_BYTES,
     PinyinFrontend,
     TextError,
@@ -23,7 +22,6 @@ from f5_tts_server.f5.text import (
     chunk_text,
     end_reference_text,
     segment_budget,
-    share_seconds,
     tokens_by,
 )
 
@@ -37,7 +35,7 @@ def reference(
     text: str = "A clip of five seconds, more or less so.", count: int = 120_000, rate: int = 24_000
 ) -> Reference:
     samples = resample(np.random.default_rng(count).normal(0, 0.1, count).astype(np.float32), rate, 24_000)
-    return Reference(samples, mel(samples, MEL), text, gain=1.0, key=b"", nbytes=0)
+    return Reference(samples, mel(samples, MEL), text, gain=1.0, nbytes=0)
 
 
 FRONTEND = PinyinFrontend(VOCAB, MEL, max_frames=OFFICIAL_MAX_FRAMES)
@@ -70,7 +68,9 @@ def test_plans_equal_official(case: dict[str, Any]) -> None:
     ))  # fmt: skip
     shares: list[float] | list[None] = [None] * len(segments)
     if case["fix_duration"] is not None:
-        shares = share_seconds(segments, case["fix_duration"] - len(voice.samples) // 256 * 256 / 24_000)
+        seconds = case["fix_duration"] - len(voice.samples) // 256 * 256 / 24_000
+        seconds += 0.15 * (len(segments) - 1)  # officially shared by bytes, with what the cross-fades take away
+        shares = [seconds * size(segment) / sum(map(size, segments)) for segment in segments]
     plans = [
         FRONTEND.plan(segment, voice, speed=case["speed"], seconds=share)
         for segment, share in zip(segments, shares, strict=True)
@@ -121,12 +121,6 @@ def test_vocabulary_with_a_stripped_first_line_still_reads_spaces(tmp_path: Path
     assert Vocab.load(path).ids(" a").tolist() == [0, 1]
 
 
-def test_vocabulary_of_another_checkpoint_is_refused_with_both_numbers() -> None:
-    with pytest.raises(VocabularyError, match="has 3 tokens, the checkpoint embeds 2545"):
-        Vocab({" ": 0, "a": 1, "b": 2}).require_size(2545)
-    Vocab({" ": 0}).require_size(1)
-
-
 @pytest.mark.parametrize(("data", "fault"), [(b"a\n \n", "line 1 is 'a'"), (b" \n\xff\n", "not UTF-8")])
 def test_vocabulary_that_is_damaged_is_refused(tmp_path: Path, data: bytes, fault: str) -> None:
     path = tmp_path / "vocab.txt"
@@ -160,14 +154,6 @@ def test_longer_text_is_never_squeezed() -> None:
 def test_asked_seconds_are_given() -> None:
     plan = FRONTEND.plan("How long does this take?", REFERENCE, speed=1.0, seconds=3.0)
     assert (plan.frames - plan.ref_frames) / 93.75 == pytest.approx(3.0, abs=1 / 93.75)
-
-
-@given(st.lists(st.text("abé我 ", min_size=1, max_size=50), min_size=1, max_size=9), st.floats(1, 60))
-def test_shared_seconds_make_the_asked_ones_after_cross_fades(segments: list[str], seconds: float) -> None:
-    shares = share_seconds(segments, seconds)
-    assert sum(shares) - CROSS_FADE_SECONDS * (len(segments) - 1) == pytest.approx(seconds)
-    for (a, left), (b, right) in pairwise(zip(segments, shares, strict=True)):
-        assert left * size(b) == pytest.approx(right * size(a))
 
 
 def test_a_frame_is_made_even_for_a_text_of_no_length() -> None:

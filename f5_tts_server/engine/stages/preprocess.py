@@ -165,7 +165,7 @@ class Preprocess:
         reference = self._reference(part.clip)
         first_seconds = self._options.first_segment_s if first else None
         texts: deque[str] = deque()
-        for text in self._programs.split(part.text, reference, speed=part.speed, first_seconds=first_seconds):
+        for text in self._programs.frontend.split(part.text, reference, speed=part.speed, first_seconds=first_seconds):
             texts.append(text)
             yield
         if not texts:
@@ -188,7 +188,7 @@ class Preprocess:
     def _reference(self, clip: VoiceClip) -> PreparedReference:
         def prepare() -> PreparedReference:
             try:
-                return self._programs.prepare_reference(clip.audio, clip.text)
+                return self._programs.frontend.prepare_reference(clip.audio, clip.text)
             except ValueError as error:
                 raise RequestError(422, "invalid_reference", str(error), "reference") from error
 
@@ -196,7 +196,7 @@ class Preprocess:
 
     def _plan(self, text: str, utterance: Utterance, seconds: float | None) -> Plan:
         try:
-            return self._programs.plan(text, utterance.reference, speed=utterance.speed, seconds=seconds)
+            return self._programs.frontend.plan(text, utterance.reference, speed=utterance.speed, seconds=seconds)
         except ValueError as error:
             raise RequestError(422, "invalid_request", str(error), "text" if seconds is None else "seconds") from error
 
