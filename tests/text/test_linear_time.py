@@ -35,7 +35,6 @@ REFERENCE = Reference(
     np.zeros((len(SAMPLES) // MEL.hop + 1, MEL.n_mels), np.float32),
     "The old clock on the wall has stopped, but nobody wants to take it down.",
     1.0,
-    b"",
     SAMPLES.nbytes,
 )
 
