@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from f5_tts_server.api.errors import error_response
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.inference_types import RequestError
-from f5_tts_server.text import ManuscriptError
+from f5_tts_server.text import TextError
 from f5_tts_server.voices.report import UnusableClip
 from f5_tts_server.voices.store import (
     DamagedVoice,
@@ -50,7 +50,7 @@ _VOICE_ERRORS: dict[type[VoiceError], tuple[int, str, str]] = {
     StorageFailed: (500, "storage_failed", "voice"),
 }
 
-FAULTS = (RequestError, VoiceError, ManuscriptError, UnusableClip, TranscriptionUnavailable, ValidationError)
+FAULTS = (RequestError, VoiceError, TextError, UnusableClip, TranscriptionUnavailable, ValidationError)
 """What `as_request_error` takes."""
 
 QUOTED = 200
@@ -67,7 +67,7 @@ def as_request_error(error: Exception) -> RequestError:
             return error
         case ValidationError():
             return _first_fault(error.errors()[0])
-        case ManuscriptError():
+        case TextError():
             return RequestError(422, "invalid_request", f"text: {error}", "text")
         case UnusableClip():
             return RequestError(422, "unusable_clip", f"reference: {error}", "reference")

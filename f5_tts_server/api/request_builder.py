@@ -70,6 +70,7 @@ class RequestBuilder:
             speed=1.0 if speed is None else speed,
             read_numbers=options.read_numbers,
             strip_markup=options.strip_markup,
+            language=options.language,
         )
 
     def whole(
@@ -78,7 +79,7 @@ class RequestBuilder:
         """The request for a text that is there as a whole.
 
         Raises:
-            ManuscriptError: nothing in it can be said, a mark is wrong, or ``options.duration`` is too short.
+            TextError: nothing in it can be said, a mark is wrong, or ``options.duration`` is too short.
             RequestError: a mark names an unknown voice.
         """
         parts = compose(text, composer, seconds=options.duration)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from f5_tts_server.limits import CFG_MAX, SECONDS_MAX, SECONDS_MIN, SEED_MAX, SPEED_MAX, SPEED_MIN, STEPS_MAX
 
@@ -50,7 +50,15 @@ class SpeechOptions(BaseModel):
     use_sway_sampling: Sway | None = None
     duration: Seconds | None = None
     timeout_s: Timeout | None = None
+    language: Text | None = Field(
+        None,
+        max_length=35,
+        # ElevenLabs' name for it
+        validation_alias=AliasChoices("language", "language_code"),
+        description='The text\'s language, such as "en" or "de-AT", in which its numbers are read; by default each '
+        "sentence's own.",
+    )
     read_numbers: bool = Field(
-        True, description="Read numbers, times, money, units and abbreviations as English words."
+        True, description="Read numbers, times, money, units and abbreviations as words of the text's language."
     )
     strip_markup: bool = Field(False, description="Leave out Markdown and emoji.")

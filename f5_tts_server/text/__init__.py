@@ -1,8 +1,8 @@
 """From what people write to parts that can be spoken: markup, Markdown, numbers, and text that is still being written."""
 
 from f5_tts_server.text.composer import Composer, compose
-from f5_tts_server.text.errors import ManuscriptError
+from f5_tts_server.text.errors import TextError
 from f5_tts_server.text.sentences import SentenceCutter
 from f5_tts_server.text.ssml import TagReader, without_tags
 
-__all__ = ["Composer", "ManuscriptError", "SentenceCutter", "TagReader", "compose", "without_tags"]
+__all__ = ["Composer", "SentenceCutter", "TagReader", "TextError", "compose", "without_tags"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from f5_tts_server.inference_types import Part, Pause, Speech, VoiceClip
 from f5_tts_server.limits import SECONDS_MIN
-from f5_tts_server.text.errors import ManuscriptError
+from f5_tts_server.text.errors import TextError
 from f5_tts_server.text.markup import PauseMark, SpeedMark, VoiceMark, parse
+from f5_tts_server.text.normalization import normalize
 from f5_tts_server.text.plain import without_emoji, without_markdown
-from f5_tts_server.text.reading import read_as_words
 
 MAX_PARTS = 200
 
@@ -26,9 +26,9 @@ class Composer:
         find_voice: finds the voices that the text names.
         clip: the voice of the request.
         speed: of the request; marks in the text multiply it.
-        read_numbers: numbers, times, money, units and abbreviations become English words (`text.reading`).
+        read_numbers: numbers, times, money, units and abbreviations become words (`text.normalization`).
         strip_markup: Markdown and emoji are taken out (`text.plain`).
-        marks: `[pause:…]`, `[voice:…]` and `[speed:…]` have their meaning; else they are text.
+        language: of the text, as a tag such as "de" or "en-GB"; left out, it is found out for each sentence.
     """
 
     find_voice: FindVoice
@@ -36,7 +36,7 @@ class Composer:
     speed: float = 1.0
     read_numbers: bool = True
     strip_markup: bool = False
-    marks: bool = True
+    language: str | None = None
 
     def __post_init__(self) -> None:
         self._clip = self.clip
@@ -45,10 +45,10 @@ class Composer:
     def parts(self, text: str) -> tuple[Part, ...]:
         """The parts of a piece; none when nothing in it can be said.
 
-        Raises ManuscriptError for a mark with a bad value, and what `find_voice` raises.
+        Raises TextError for a mark with a bad value, and what `find_voice` raises.
         """
         parts: list[Part] = []
-        for item in parse(text) if self.marks else [text]:
+        for item in parse(text):
             match item:
                 case PauseMark(seconds):
                     parts.append(Pause(seconds))
@@ -60,14 +60,14 @@ class Composer:
                     if words := self._words(item):
                         parts.append(Speech(words, self._clip, speed=self.speed * self._speed))
         if len(parts) > MAX_PARTS:
-            raise ManuscriptError(f"the text has {len(parts)} parts, the limit is {MAX_PARTS}; use fewer marks")
+            raise TextError(f"the text has {len(parts)} parts, the limit is {MAX_PARTS}; use fewer marks")
         return tuple(parts)
 
     def _words(self, text: str) -> str:
         if self.strip_markup:
             text = without_emoji(without_markdown(text))
         if self.read_numbers:
-            text = read_as_words(text)
+            text = normalize(text, self.language)
         text = text.strip()
         return text if any(character.isalnum() for character in text) else ""
 
@@ -77,19 +77,19 @@ def compose(text: str, composer: Composer, *, seconds: float | None = None) -> t
 
     `seconds` is the length of the whole clip: what its pauses leave is shared among the spoken parts by their length.
 
-    Raises ManuscriptError when nothing is to be said, a mark is wrong, or `seconds` is too short for the parts.
+    Raises TextError when nothing is to be said, a mark is wrong, or `seconds` is too short for the parts.
     """
     parts = composer.parts(text)
     spoken = [part for part in parts if isinstance(part, Speech)]
     if not spoken:
-        raise ManuscriptError("there is nothing to say: no letter and no digit is in it")
+        raise TextError("there is nothing to say: no letter and no digit is in it")
     if seconds is None:
         return parts
     weights = {id(part): len(part.text.encode()) / part.speed for part in spoken}
     left = seconds - sum(part.seconds for part in parts if isinstance(part, Pause))
     share = left / sum(weights.values())
     if min(weights.values()) * share < SECONDS_MIN:
-        raise ManuscriptError(
+        raise TextError(
             f"a duration of {seconds:g} s leaves one of {len(spoken)} spoken parts less than {SECONDS_MIN:g} s"
         )
     return tuple(

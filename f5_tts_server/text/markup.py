@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from f5_tts_server.limits import PAUSE_MAX_S, SPEED_MAX, SPEED_MIN
-from f5_tts_server.text.errors import ManuscriptError
+from f5_tts_server.text.errors import TextError
 
 _MARK = re.compile(r"\[\s*(pause|voice|speed)\s*:([^\[\]\n]*)\]", re.IGNORECASE)
 _DURATION = re.compile(r"(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})\s*(ms|s)?", re.IGNORECASE)
@@ -38,7 +38,7 @@ Mark = PauseMark | VoiceMark | SpeedMark
 def parse(text: str) -> list[str | Mark]:
     """The text and its marks, in order; pieces of text are not empty.
 
-    Raises ManuscriptError when a mark's value is not one.
+    Raises TextError when a mark's value is not one.
     """
     found: list[str | Mark] = []
     position = 0
@@ -55,7 +55,7 @@ def parse(text: str) -> list[str | Mark]:
 def _mark(kind: str, value: str) -> Mark:
     if kind == "voice":
         if not value:
-            raise ManuscriptError("[voice:] names no voice; [voice:default] goes back to the request's own")
+            raise TextError("[voice:] names no voice; [voice:default] goes back to the request's own")
         return VoiceMark(value)
     if kind == "speed":
         return SpeedMark(_speed(value))
@@ -66,7 +66,7 @@ def _pause(value: str) -> float:
     match = _DURATION.fullmatch(value)
     seconds = float(match.group(1)) / (1000 if (match.group(2) or "").lower() == "ms" else 1) if match else math.nan
     if not 0 < seconds <= PAUSE_MAX_S:
-        raise ManuscriptError(f"[pause:{value[:20]}] is no pause; more than 0 and at most {PAUSE_MAX_S:g} seconds do")
+        raise TextError(f"[pause:{value[:20]}] is no pause; more than 0 and at most {PAUSE_MAX_S:g} seconds do")
     return seconds
 
 
@@ -74,5 +74,5 @@ def _speed(value: str) -> float:
     match = _DURATION.fullmatch(value)
     speed = float(match.group(1)) if match and not match.group(2) else math.nan
     if not SPEED_MIN <= speed <= SPEED_MAX:
-        raise ManuscriptError(f"[speed:{value[:20]}] is no speed; {SPEED_MIN:g} to {SPEED_MAX:g} do")
+        raise TextError(f"[speed:{value[:20]}] is no speed; {SPEED_MIN:g} to {SPEED_MAX:g} do")
     return speed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from f5_tts_server.limits import PAUSE_MAX_S
-from f5_tts_server.text.errors import ManuscriptError
+from f5_tts_server.text.errors import TextError
 
 _TAG = re.compile(r"<([/!?]?[A-Za-z-][^<>]*)>")  # one class after the first letter: two would take quadratic time
 _NAME = re.compile(r"/?[^\s/]*")
@@ -21,7 +21,7 @@ _BLOCKS = {"p", "s", "speak", "/p", "/s", "/speak"}
 def without_tags(text: str) -> str:
     """The text with pauses as marks of `text.markup` and without tags; entities of XML become their characters.
 
-    Raises ManuscriptError for a `<break>` whose time is missing or over the limit.
+    Raises TextError for a `<break>` whose time is missing or over the limit.
     """
     return _ENTITY.sub(lambda found: _ENTITIES[found.group(1)], _TAG.sub(_spoken, text))
 
@@ -56,8 +56,8 @@ def _spoken(tag: re.Match[str]) -> str:
         return ""
     time = _TIME.search(inside)
     if not time:
-        raise ManuscriptError('<break> has no time: give one, such as <break time="0.5s"/>')
+        raise TextError('<break> has no time: give one, such as <break time="0.5s"/>')
     seconds = float(time.group("number")) / (1000 if time.group("unit") == "ms" else 1)
     if seconds > PAUSE_MAX_S:
-        raise ManuscriptError(f"<break> of {seconds:g} s is over the limit of {PAUSE_MAX_S:g} s")
+        raise TextError(f"<break> of {seconds:g} s is over the limit of {PAUSE_MAX_S:g} s")
     return f" [pause:{seconds:.3f}] " if seconds >= 0.001 else ""

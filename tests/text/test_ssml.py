@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from f5_tts_server.text import ManuscriptError, TagReader, without_tags
+from f5_tts_server.text import TagReader, TextError, without_tags
 
 CASES = [
     ('One.<break time="1.5s"/>Two.', "One. [pause:1.500] Two."),
@@ -28,7 +28,7 @@ def test_tags_are_not_read_aloud(text: str, spoken: str) -> None:
 
 @pytest.mark.parametrize(("text", "words"), [('<break time="11s"/>', "10 s"), ("<break/>", "no time")])
 def test_breaks_that_cannot_be_made_are_refused_by_name(text: str, words: str) -> None:
-    with pytest.raises(ManuscriptError, match=words) as caught:
+    with pytest.raises(TextError, match=words) as caught:
         without_tags(text)
     assert "<break>" in str(caught.value)
 

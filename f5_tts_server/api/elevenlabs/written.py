@@ -62,7 +62,7 @@ class WrittenSpeech:
     async def write(self, text: str, *, flush: bool = False) -> None:
         """Add text; its sentences are spoken as they complete, with ``flush`` all of it at once.
 
-        Raises RequestError or ManuscriptError.
+        Raises RequestError or TextError.
         """
         for part in await to_thread.run_sync(self._parts, text, flush):
             if not self._ticket.done():

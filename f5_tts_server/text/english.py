@@ -1,19 +1,17 @@
 """Numbers, times, dates, money, units and abbreviations to the English words that a person would read out.
 
 num2words makes the numbers; the rules here find out what a number is. They run in order over the whole text, each on what
-the ones before it have left. Text with letters of another script than Latin is returned as it is: its numbers are not
-read in English.
+the ones before it have left.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 
 from num2words import num2words
 
-from f5_tts_server.text.vocabulary import (
+from f5_tts_server.text.english_words import (
     ABBREVIATIONS,
     CURRENCIES,
     DENOMINATORS,
@@ -37,19 +35,11 @@ _SYMBOL = "".join(re.escape(symbol) for symbol in CURRENCIES)
 _MAGNITUDE = "|".join(sorted((re.escape(word) for word in MAGNITUDES), key=len, reverse=True))
 
 
-def read_as_words(text: str) -> str:
+def normalize_english(text: str) -> str:
     """`text` with what is not written as words put into English words."""
-    if any(not _is_latin(character) for character in text if character.isalpha()):
-        return text
     for pattern, read in _RULES:
         text = pattern.sub(read, text)
     return text
-
-
-def _is_latin(character: str) -> bool:
-    return character.isascii() or unicodedata.name(character, "").startswith(
-        ("LATIN", "MICRO", "OHM", "FEMININE", "MASCULINE")
-    )
 
 
 # Numbers ---------------------------------------------------------------------------------------------------------

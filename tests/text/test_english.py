@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from num2words import num2words
 
-from f5_tts_server.text.reading import read_as_words
+from f5_tts_server.text.english import normalize_english
+from f5_tts_server.text.normalization import normalize
 
 READINGS = [
     ("I have 2 apples and 1,234 pears.", "I have two apples and one thousand two hundred and thirty-four pears."),
@@ -56,7 +57,7 @@ READINGS = [
 
 @pytest.mark.parametrize(("written", "spoken"), READINGS, ids=[written for written, _ in READINGS])
 def test_reading(written: str, spoken: str) -> None:
-    assert read_as_words(written) == spoken
+    assert normalize_english(written) == spoken
 
 
 @pytest.mark.parametrize(
@@ -71,19 +72,19 @@ def test_reading(written: str, spoken: str) -> None:
     ],
 )
 def test_words_and_other_scripts_stay(text: str) -> None:
-    assert read_as_words(text) == text
+    assert normalize(text) == text
 
 
 @given(st.integers(min_value=0, max_value=10**12))
 def test_any_whole_number_is_read_as_num2words_reads_it(number: int) -> None:
     if 1100 <= number <= 2099:
         return
-    assert read_as_words(f"{number:,} things") == f"{num2words(number).replace(',', '')} things"
+    assert normalize_english(f"{number:,} things") == f"{num2words(number).replace(',', '')} things"
 
 
 @given(st.text(max_size=80))
 def test_any_text_is_read_without_error_and_latin_text_loses_its_digits(text: str) -> None:
-    spoken = read_as_words(text)
+    spoken = normalize_english(text)
     if text.isascii():
         assert not any(character.isdigit() for character in spoken), spoken
 
@@ -93,4 +94,4 @@ def test_any_text_is_read_without_error_and_latin_text_loses_its_digits(text: st
 )
 def test_long_runs_are_read_in_linear_time(text: str) -> None:
     """Guards against patterns that try every end of a run again: minutes for this where they do."""
-    assert read_as_words(text)
+    assert normalize_english(text)
