@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks import load
 from benchmarks.first_come import FirstComeEngine
-from benchmarks.virtual import GOAL_S, run
+from benchmarks.virtual import GOAL_S, VOCODE_S, clairvoyant, run
 from f5_tts_server.tts_engine import TTSEngine
 
 REQUESTS_A_SECOND = 1.95  # the capacity that `benchmarks.virtual` finds
@@ -25,3 +25,13 @@ def test_a_burst_is_served_without_silences() -> None:
     replies = [reply for seed in range(4) for reply in run(load.burst(16, seed), TTSEngine)]
     figures = load.figures(replies, GOAL_S)
     assert not figures["failed"] and figures["underruns"] <= 0.05 * len(replies)
+
+
+def test_the_shortest_delay_of_all_is_that_of_the_work_that_must_come_first() -> None:
+    """A request alone begins when its first segment is made; of equal ones at once the last waits for all of those."""
+    alone = clairvoyant(load.burst(1, 0))
+    assert 0.1 < alone < 0.3
+    text = load.TEXTS["short"][0]  # of one segment, so that only blocks of the vocoder can wait
+    same = [load.Ask(0.0, "short", text, number) for number in range(5)]
+    one = clairvoyant(same[:1])
+    assert 5 * one - 25 * VOCODE_S <= clairvoyant(same) <= 5 * one + 25 * VOCODE_S
