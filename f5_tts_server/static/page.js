@@ -6,7 +6,7 @@ import { compareVoices, factsOf } from "/static/compare.js";
 import { confirmed } from "/static/confirm.js";
 import { forget, forgetAll, keep, kept } from "/static/history.js";
 import { Player } from "/static/player.js";
-import { call, setKey } from "/static/server.js";
+import { health, setKey } from "/static/server.js";
 import { RATE, samplesOf } from "/static/sound.js";
 import { otherLanguage, say, translate } from "/static/strings.js";
 import {
@@ -320,16 +320,19 @@ async function connect() {
   clearTimeout(asking);
   let again = HEALTH_EVERY_MS;
   try {
-    if (!$("voice").options.length || $("server").dataset.health !== "ok") await loadVoices();
-    const health = await (await call("/v1/health")).json();
-    tellServer("ok", "ready", { model: health.orchestrator.model });
-    showCode();
+    const { status, orchestrator } = await health();
+    if (!$("voice").options.length || $("server").dataset.health !== "ok") {
+      await loadVoices();
+      showCode();
+    }
+    if (status === "ok") tellServer("ok", "ready", { model: orchestrator.model });
+    else {
+      tellServer(status === "loading" ? "waiting" : "bad", status === "stopped" ? "draining" : status);
+      again = 2000;
+    }
   } catch (error) {
-    if (error.unreachable) tellServer("bad", "gone");
-    else if (error.status === 503) tellServer("waiting", "loading");
-    else if (error.status === 401) tellServer("bad", "needsKey");
-    else tellServer("bad", "notReady");
-    if (!error.unreachable && error.status !== 503) showError(error);
+    tellServer("bad", error.unreachable ? "gone" : error.status === 401 ? "needsKey" : "notReady");
+    if (!error.unreachable) showError(error);
     again = error.status === 401 ? null : 2000;
   }
   if (again !== null) asking = setTimeout(connect, again);

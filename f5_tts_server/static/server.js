@@ -11,12 +11,20 @@ export function setKey(value) {
 
 export const hasKey = () => key !== "";
 
-/** fetch with the key. A reply that is an error is thrown, in the server's words; no reply at all is `unreachable`. */
-export async function call(path, options = {}) {
+/** fetch with the key; an error that is thrown for want of a reply is `unreachable`. */
+function ask(path, options = {}) {
   const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
-  const reply = await fetch(path, { ...options, headers }).catch((error) => {
+  return fetch(path, { ...options, headers }).catch((error) => {
     throw error.name === "AbortError" ? error : Object.assign(new Error(say("unreachable")), { unreachable: true });
   });
+}
+
+/** The server's state, ready or not. */
+export const health = async () => (await ask("/v1/health")).json();
+
+/** A reply that is not an error; one that is is thrown, in the server's words. */
+export async function call(path, options) {
+  const reply = await ask(path, options);
   if (!reply.ok) {
     const body = await reply.json().catch(() => null);
     const error = new Error(body?.error?.message ?? `the server answered ${reply.status}`);

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 
 from tests.clips import TEXT, file, silence, speech
 from tests.ffmpeg import decode
-from tests.server import ServerThread, serving
+from tests.server import ServerThread, running, serving
 from tests.toy_programs import ToyPrograms
 
 CHROMIUM = shutil.which("chromium")
@@ -230,6 +230,19 @@ def test_a_server_that_has_gone_is_not_called_ready(browser: Browser, tmp_path: 
     page.close()
 
 
+def test_the_state_of_the_server_is_shown(browser: Browser) -> None:
+    page = browser.new_page(locale="en-GB")
+    with running(toy={"load_s": 3.0}, ready=False) as server:
+        page.goto(server.url)
+        expect(page.locator("#server")).to_have_text("the model is being loaded …")
+        expect(page.locator("#server")).to_have_text("embedded, ready")
+        speak(page, "Now die-step.")
+        expect(page.locator("#error")).not_to_be_empty()
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator("#server")).to_have_text("the server has failed and must be restarted")
+    page.close()
+
+
 def test_one_sound_at_a_time(page: Page) -> None:
     """The clip could be played again while it was still heard for the first time."""
     speak(page, LONG)
@@ -409,7 +422,7 @@ def test_both_languages_have_every_sentence(page: Page) -> None:
 
 
 def faults(page: Page) -> list[str]:
-    """What axe finds against WCAG 2.2 AA and its own good practice, in the page as it is now."""
+    """What axe finds by its default rules (WCAG 2.1 A and AA, good practice) in the page as it is now."""
     found = Axe().run(page).response["violations"]
     return [
         f"{fault['id']}: {node['html'][:150]} {node['failureSummary']}" for fault in found for node in fault["nodes"]
