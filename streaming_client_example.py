@@ -18,6 +18,7 @@ import queue
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,17 +89,21 @@ def stream(client: httpx.Client, body: dict[str, Any], output: Path, *, play: bo
     """Speech over server-sent events: each chunk is written, and played, as it comes.
 
     The chunks joined are one WAV file. Its header says "until the end", because the length is not known when the header
-    is sent; when all has come, the true length is put in.
+    is sent; when all has come, the true length is put in. Until then it is called output.wav.part: a file that was there
+    before is replaced by a whole clip only.
     """
     player: Player | None = None
+    partial = output.with_name(f"{output.name}.part")
     started = time.perf_counter()
     first_audio = 0.0
-    with connect_sse(client, "POST", "/v1/generate/stream", json=body) as source, output.open("wb") as file:
+    with ExitStack() as open_things:
+        source = open_things.enter_context(connect_sse(client, "POST", "/v1/generate/stream", json=body))
         check(source.response)
+        file = open_things.enter_context(partial.open("wb"))
         for event in source.iter_sse():
             data = json.loads(event.data)
             if event.event == "error":
-                raise Failure(f"after {file.tell()} bytes: {data['error']['message']}")
+                raise Failure(f"{data['error']['message']} (what came before is in {partial})")
             audio = base64.b64decode(data["audio_chunk"])
             if data["chunk_index"] == 0:
                 first_audio = time.perf_counter() - started
@@ -112,8 +117,9 @@ def stream(client: httpx.Client, body: dict[str, Any], output: Path, *, play: bo
                 total = time.perf_counter() - started
                 break
         else:
-            raise Failure("the stream ended before its final event: the clip is incomplete")
-    put_length(output)
+            raise Failure(f"the stream ended before its final event; what came before is in {partial}")
+    put_length(partial)
+    partial.replace(output)
     if player is not None:
         player.finish()
     return Result(first_audio, total, data["metadata"]["duration"], data["metadata"]["total_chunks"])

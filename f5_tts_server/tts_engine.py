@@ -165,6 +165,11 @@ class TTSEngine:
         return self.state is EngineState.READY
 
     @property
+    def rows(self) -> int:
+        """Segments that one step advances at most; 1 until the model is loaded."""
+        return self._programs.step_sizes[-1] if self._programs else 1
+
+    @property
     def load_failure(self) -> str | None:
         """Why the model could not be loaded, if so."""
         return self.failure if self.broken and self._programs is None else None

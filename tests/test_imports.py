@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "api": {"inference_types", "limits", "formats", "text", "voices", "settings"},
     "speak": {"inference_types", "f5", "embedded", "models", "voices"},
     "cli": {"app", "speak", "__version__"},
-    "offline": {"inference_types", "tts_engine", "api", "formats", "voices", "settings"},
+    "offline": {"inference_types", "tts_engine", "api", "formats", "voices", "settings", "serving"},
     "app": {
         "__version__",
         "inference_types",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +30,25 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(
-    folder: Path, lines: list[str], toy: ToyPrograms | None = None
+    folder: Path, lines: list[str], toy: ToyPrograms | None = None, load: Callable[[], ToyPrograms] | None = None
 ) -> tuple[int, list[dict[str, Any]], ToyPrograms]:
-    toy = toy or ToyPrograms()
     (folder / "in.jsonl").write_text("\n".join(lines) + "\n")
-    settings = Settings(offline=folder / "in.jsonl", out=folder / "out", max_concurrent_requests=4, queue_limit=0)
-    engine = TTSEngine(lambda: toy, settings.engine_options())
-    voices = VoiceStore(None, folder / "embedded")
-    builder = RequestBuilder(voices, Transcriber(), SamplingDefaults(nfe=4), settings.timeout_s)
-    code = offline.run(engine, builder, settings)
+    toy = toy or ToyPrograms()
+    code = run_file(folder, load or (lambda: toy))
     results = folder / "out" / offline.RESULTS
     recorded = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     return code, recorded, toy
 
 
-def test_every_line_gets_a_file_or_an_error(folder: Path) -> None:
+def run_file(folder: Path, load: Callable[[], ToyPrograms] = ToyPrograms) -> int:
+    settings = Settings(offline=folder / "in.jsonl", out=folder / "out", max_concurrent_requests=4, queue_limit=0)
+    engine = TTSEngine(load, settings.engine_options())
+    voices = VoiceStore(None, folder / "embedded")
+    builder = RequestBuilder(voices, Transcriber(), SamplingDefaults(nfe=4), settings.timeout_s)
+    return offline.run(engine, builder, settings)
+
+
+def test_every_line_gets_a_file_or_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "clip.wav").write_bytes(file(speech(2)))
     lines = [json.dumps({"id": f"clip-{i}", "gen_text": f"This is sentence number {i}.", "seed": i}) for i in range(12)]
     lines[3] = "{broken"
@@ -51,7 +58,8 @@ def test_every_line_gets_a_file_or_an_error(folder: Path) -> None:
     lines[9] = json.dumps({"id": "lost", "gen_text": "Hello.", "ref_audio": "lost.wav", "ref_text": "Words."})
     lines[10] = json.dumps({"id": "broke", "gen_text": "Now fail-vocode."})
     code, results, toy = run(folder, lines, ToyPrograms(step_s=0.04))
-    assert code == 0
+    assert code == 1, "lines have failed"
+    assert "12 lines: 7 made, 0 made before, 5 failed" in capsys.readouterr().err
     assert sorted(result["line"] for result in results) == list(range(1, 13))
     good = [result for result in results if result["status"] == "ok"]
     assert sorted(result["line"] for result in good) == [1, 2, 3, 5, 7, 9, 12]
@@ -82,6 +90,83 @@ def test_equal_lines_give_equal_files_whatever_runs_beside_them(folder: Path) ->
     lines = [json.dumps({"id": f"c{i}", "gen_text": "The very same words.", "seed": 3}) for i in range(6)]
     run(folder, lines)
     assert len({path.read_bytes() for path in (folder / "out").glob("*.wav")}) == 1
+
+
+class Watched(ToyPrograms):
+    """One row a step; tells how many steps were made before each segment was ready, and may interrupt at one."""
+
+    def __init__(self, interrupt_at: int | None = None) -> None:
+        super().__init__(step_sizes=(1,), slots=8)
+        self.ready_after: list[int] = []
+        self._interrupt_at = interrupt_at
+
+    def take(self, state: Any, slot: int, plan: Any) -> Any:
+        self.ready_after.append(len(self.steps))
+        if len(self.ready_after) == self._interrupt_at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().take(state, slot, plan)
+
+
+LINES = [json.dumps({"id": f"c{i}", "gen_text": f"Line {i}.", "seed": 1}) for i in range(8)]
+
+
+def test_lines_are_made_in_order(folder: Path) -> None:
+    """All lines advanced together, so that none was ready before the last: 29 of 32 steps were made before the first."""
+    toy = Watched()
+    code, results, _ = run(folder, LINES, toy)
+    assert code == 0
+    assert toy.ready_after[0] <= 8, toy.ready_after
+    assert all(abs(place - result["line"]) <= 1 for place, result in enumerate(results, 1)), results
+
+
+def test_what_was_made_before_an_interruption_is_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, results, _ = run(folder, LINES, Watched(interrupt_at=5))
+    assert code == 130
+    made = {result["id"] for result in results}
+    assert 3 <= len(made) <= 6 and all(result["status"] == "ok" for result in results)
+    assert "the same command goes on from here" in capsys.readouterr().err
+    assert {path.stem for path in (folder / "out").glob("*.wav")} == made
+    assert not list((folder / "out").glob("*.part"))
+    code, results, toy = run(folder, LINES)
+    assert code == 0 and {result["id"] for result in results} == {f"c{i}" for i in range(8)}
+    assert f"8 lines: {8 - len(made)} made, {len(made)} made before, 0 failed" in capsys.readouterr().err
+    assert sum(len(slots) for _, slots in toy.steps) == 4 * (8 - len(made))
+
+
+@pytest.mark.parametrize("bad", [[], ["{broken"]])
+def test_without_a_line_to_make_the_model_is_not_loaded(folder: Path, bad: list[str]) -> None:
+    """It was loaded and compiled, which takes minutes, to find out that there was nothing to do."""
+    run(folder, LINES[:2])
+
+    def load() -> ToyPrograms:
+        raise AssertionError("loaded")
+
+    code, results, _ = run(folder, [*LINES[:2], *bad], load=load)
+    assert code == len(bad) and len(results) == 2 + len(bad)
+
+
+def test_two_lines_of_one_id_are_not_written_over_each_other(folder: Path) -> None:
+    lines = [json.dumps({"id": "same", "gen_text": text, "seed": 1}) for text in ("One.", "Two and more words.")]
+    code, results, _ = run(folder, lines)
+    assert code == 1
+    assert [result["status"] for result in sorted(results, key=lambda result: result["line"])] == ["ok", "error"]
+
+
+def test_what_is_no_result_is_passed_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / offline.RESULTS).write_text('no result\n[1]\n{"status": "ok"}\n')
+    (folder / "in.jsonl").write_text("")
+    assert run_file(folder) == 0
+    assert capsys.readouterr().err.count("not a result") == 3
+
+
+def test_a_model_that_does_not_load_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def load() -> ToyPrograms:
+        raise FileNotFoundError("no weights here")
+
+    code, results, _ = run(folder, LINES, load=load)
+    assert code == 1 and results == []
+    assert "no weights here" in capsys.readouterr().err
 
 
 def test_a_file_that_is_not_there_is_said_in_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

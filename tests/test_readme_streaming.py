@@ -76,11 +76,10 @@ def test_the_client_streams_and_saves(tmp_path: Path) -> None:
             assert "first audio after" in done.stdout and "real-time factor" in done.stdout
             (tmp_path / "output.wav").rename(tmp_path / f"output{len(extra)}.wav")
         assert (tmp_path / "output0.wav").read_bytes() == (tmp_path / "output1.wav").read_bytes()
-        failed = subprocess.run(
-            [*client, "--url", server.url, "--voice", "nobody"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert failed.returncode == 1 and "nobody" in failed.stderr and "Traceback" not in failed.stderr
+        (tmp_path / "output.wav").write_bytes(b"from before")
+        for refused, words in ((["--voice", "nobody"], "nobody"), (["fail-vocode"], "output.wav.part")):
+            command = [*client, "--url", server.url, "--no-play", *refused]
+            failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert failed.returncode == 1 and words in failed.stderr and "Traceback" not in failed.stderr
+            # It was opened, and so emptied, before the server had said a word.
+            assert (tmp_path / "output.wav").read_bytes() == b"from before"
