@@ -9,9 +9,13 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.inference_types import RequestError
 
 log = logging.getLogger("f5.http")
+
+INTERNAL = 1011
+"""The close code of a server at fault, or cut off from a client that takes nothing."""
 
 MAX_FRAME = 2**20
 """Bytes of a WebSocket message, for the server: more than any message here may have in its longest encoding."""
@@ -67,3 +71,8 @@ async def close(socket: WebSocket, code: int = 1000, reason: str = "") -> None:
         await socket.close(code, reason.encode("ascii", "replace")[:120].decode())
     except (RuntimeError, WebSocketDisconnect):
         log.debug("the connection was closed by the client first")
+
+
+async def close_at_fault(socket: WebSocket) -> None:
+    """Close a connection whose handler failed; the server's log has the traceback under the same id."""
+    await close(socket, INTERNAL, f"request {current_request_id()} failed; the server's log says why")

@@ -28,7 +28,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from f5_tts_server.api.errors import SPEECH_SOCKET
 from f5_tts_server.api.faults import FAULTS, as_request_error
-from f5_tts_server.api.messages import close, receive_object, send_within
+from f5_tts_server.api.messages import INTERNAL, close, close_at_fault, receive_object, send_within
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Format, Name, SpeechOptions, Speed
@@ -50,7 +50,6 @@ log = logging.getLogger("f5.http")
 IDLE_S = 120.0
 MAX_MESSAGE = 128 * 1024  # characters
 SENTENCES_AHEAD = 2  # that are made while one is being sent
-_INTERNAL = 1011
 
 
 class SessionConfig(SpeechOptions):
@@ -99,7 +98,10 @@ def router(services: Services) -> APIRouter:
             log.info("the client of a speech session went away")
         except TimeoutError:
             log.warning("the client took nothing for %g s; its session is cut off", services.settings.stall_timeout_s)
-            await close(socket, _INTERNAL)
+            await close(socket, INTERNAL)
+        except Exception:
+            await close_at_fault(socket)
+            raise
 
     return routes
 

@@ -14,7 +14,7 @@ from f5_tts_server.api.access import given_key
 from f5_tts_server.api.elevenlabs.written import Opening, opening_of
 from f5_tts_server.api.errors import ELEVENLABS
 from f5_tts_server.api.faults import FAULTS, as_request_error
-from f5_tts_server.api.messages import close, receive_object, send_within
+from f5_tts_server.api.messages import INTERNAL, close, close_at_fault, receive_object, send_within
 from f5_tts_server.api.services import Services
 from f5_tts_server.inference_types import RequestError
 
@@ -22,7 +22,7 @@ log = logging.getLogger("f5.http")
 
 MAX_MESSAGE = 64 * 1024  # characters
 DEFAULT_IDLE_S, MOST_IDLE_S = "20", 180.0
-_POLICY_VIOLATION, _INTERNAL = 1008, 1011
+_POLICY_VIOLATION = 1008
 
 
 class Connection:
@@ -85,10 +85,13 @@ async def serve(
         log.info("the client of a text stream went away")
     except TimeoutError:
         log.warning("a client took nothing for %g s; its text stream is cut off", services.settings.stall_timeout_s)
-        await close(socket, _INTERNAL, "the client takes nothing")
+        await close(socket, INTERNAL, "the client takes nothing")
     except FAULTS as error:
         fault = await connection.tell_fault(error)
         await close(socket, _POLICY_VIOLATION, fault.message)
+    except Exception:
+        await close_at_fault(socket)
+        raise
     else:
         await close(socket)
 
