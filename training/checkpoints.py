@@ -20,11 +20,15 @@ def save_checkpoint(path: Path, state: Tree, progress: dict[str, float]) -> None
     partial.replace(path)
 
 
-def load_checkpoint(path: Path, like: Tree) -> tuple[Tree, dict[str, float]]:
-    """The state in the structure of `like`, and its progress. Raises ValueError where leaves differ."""
+def load_checkpoint(path: Path, like: Tree, part: str = "") -> tuple[Tree, dict[str, float]]:
+    """The state in the structure of `like`, and its progress; `part`: only what lies under that key.
+
+    Raises ValueError where leaves differ.
+    """
+    prefix = f"[{part!r}]" if part else ""
     with np.load(path) as file:
-        names = [jax.tree_util.keystr(key) for key, _ in jax.tree_util.tree_leaves_with_path(like)]
-        if set(names) | {"__progress__"} != set(file.files):
+        names = [prefix + jax.tree_util.keystr(key) for key, _ in jax.tree_util.tree_leaves_with_path(like)]
+        if set(names) != {name for name in file.files if name.startswith(prefix) and name != "__progress__"}:
             raise ValueError(f"{path} is the checkpoint of another model")
         leaves = [jax.numpy.asarray(file[name]) for name in names]
         return jax.tree.unflatten(jax.tree.structure(like), leaves), json.loads(str(file["__progress__"]))

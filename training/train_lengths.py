@@ -1,6 +1,7 @@
 """Trains the length model: `python -m training.train_lengths --out f5_tts_server/embedded/assets/lengths.safetensors`.
 
-The truth is the teacher's own timing, exact to the sample. Takes a minute; prints its error on sentences kept out.
+The truth is what Hibari's own length predictor says at many speeds. Takes some minutes, most of them the teacher's;
+prints its error on sentences kept out.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from safetensors.numpy import save_file
 from f5_tts_server.embedded.lengths import FASTEST, SLOWEST, features, rate_feature
 from f5_tts_server.embedded.phonemes import SYMBOLS, phonemes
 from f5_tts_server.f5.config import MelConfig
-from training.corpus import SEEN_VARIANTS
 from training.sentences import heldout_sentences, sentences
-from training.teacher import Mismatch, Teacher, Voice
+from training.spoken import TooLong
+from training.teachers import Hibari
 
 WIDTH, SECOND = 96, 32
 BATCH, EPOCHS, PEAK = 1024, 12, 4e-3
+USUAL_RATE = 165.0  # words a minute that the teacher's speed of 1 is taken for
 
 Parameters = dict[str, Any]
 Examples = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -33,22 +35,21 @@ Examples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def examples(texts: list[str], seed: int) -> tuple[Examples, list[tuple[int, float]]]:
     """ids [k, 5], place with the rate last [k, f], log frames [k]; and a sentence's (symbols, words a minute)."""
-    teacher, random_ = Teacher(), random.Random(seed)
+    teacher, random_ = Hibari(), random.Random(seed)
     hop = MelConfig().hop
     ids, places, targets, sizes = [], [], [], []
     for text in texts:
-        wpm = round(random_.uniform(SLOWEST + 5, FASTEST - 5))
+        wpm = random_.uniform(SLOWEST + 5, FASTEST - 5)
         symbols = phonemes(text)
         try:
-            spoken = teacher.speak(symbols, Voice(random_.choice(SEEN_VARIANTS), 50, wpm))
-        except Mismatch:
+            lengths = teacher.lengths(symbols, speed=wpm / USUAL_RATE) / hop
+        except TooLong:
             continue
         neighbours, place = features(symbols)
-        lengths = (spoken.spans[:, 1] - spoken.spans[:, 0]) / hop
         ids.append(neighbours)
         places.append(np.column_stack([place, np.full(len(place), rate_feature(wpm), np.float32)]))
         targets.append(np.log(np.maximum(lengths, 0.5)).astype(np.float32))
-        sizes.append((len(place), float(wpm)))
+        sizes.append((len(place), wpm))
     return (np.concatenate(ids), np.concatenate(places), np.concatenate(targets)), sizes
 
 

@@ -1,18 +1,14 @@
-"""Trains the embedded voice's vocoder: `python -m training.train_vocoder --run ... --minutes 25`.
+"""Trains the embedded voice's vocoder: `python -m training.train_vocoder --start FOLDER --minutes 30`.
 
-A small `SourceVocos`, from the teacher's own audio made on the fly: log-mel L1 and spectra at four
-resolutions (spectral convergence and log magnitude, arXiv 1910.11480), with the true pitch and its phase; its pitch
-tracker learns them off the mel at the same time. At run time mels come from the flow model, so here half of them are
-blurred by noise, and with `--flow FOLDER` most are redrawn by the flow model exported there. `--start FOLDER` begins
-with the vocoder exported there, where its run is gone. Resumable like `train_flow`.
+A small `SourceVocos`, from the teachers' audio: log-mel L1 and spectra at four resolutions (spectral convergence and
+log magnitude, arXiv 1910.11480) and discriminators (`discriminators`), with the true pitch and its phase; its pitch
+tracker learns them off the mel at the same time. Half of the mels are blurred by noise, and
+those that `training.redraw` has made as the flow model would are learnt from too, where the folder has some.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import random
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -23,28 +19,25 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from numpy.typing import NDArray
 
-from f5_tts_server.embedded.phonemes import phonemes
 from f5_tts_server.embedded.source_vocos import PitchTracker, SourceVocos, bin_frequencies
 from f5_tts_server.embedded.weights import load_source_vocos
-from f5_tts_server.f5.audio import mel, mel_filters
+from f5_tts_server.f5.audio import mel_filters
 from f5_tts_server.f5.vocos import VocosConfig
-from training.checkpoints import load_checkpoint, save_checkpoint
-from training.corpus import MEL, draw_voice, level
+from training.discriminators import Discriminators, adversarial_loss, feature_loss, magnitudes, verdict_loss
+from training.fit import arguments_of_a_run, fit, fresh_state, stepped
 from training.pitch import track
-from training.prefetch import prefetch
-from training.redraw import Redrawer
-from training.sentences import sentences
-from training.teacher import Mismatch, Teacher
-from training.train_flow import EMA, LONGEST_STEP, fresh_state, learning_rate, optimiser
+from training.shards import ALTERED, MEL, read_shard, shards
 
 CONFIG = VocosConfig(dim=192, intermediate_dim=576, num_layers=6)
-ROWS, FRAMES = 16, 65  # a row's audio has (frames − 1) · hop samples
-POOL = 400  # utterances held at a time
+ROWS, FRAMES = 8, 49  # a row's audio has (frames − 1) · hop samples
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))  # FFT size and hop in samples
-REDRAWN = 0.7  # share of the utterances, where there is a flow model
+REDRAWN = 0.5  # share of the rows, where there are redrawn mels
 MEL_WEIGHT = 3.0
 PITCH_WEIGHT = 0.2
+DISTANCE_WEIGHT, FEATURE_WEIGHT = 5.0, 1.0  # beside the verdicts' 1
+CRITICS_RATE = 1.0  # the discriminators' learning rate in units of the vocoder's
 
 Tree = Any
 
@@ -54,64 +47,59 @@ def exported(folder: Path) -> SourceVocos:
     return load_source_vocos(folder / "vocoder" / "config.yaml", folder / "vocoder" / "model.safetensors")
 
 
-def crops(seed: int, redrawer: Redrawer | None = None) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of crops: mel float32 [rows, frames, 100], the samples float32 [rows, (frames − 1) · hop] it came from, and
-    their pitch, float32 [rows, frames]: `hertz`, `voiced` (0 or 1) and `cycles`."""
-    teacher, random_, rng, text = Teacher(), random.Random(seed), np.random.default_rng(seed), sentences(seed)
-    pool: list[tuple[np.ndarray, ...]] = []
+class Clips:
+    """Every utterance of a folder's shards that is a teacher's own voice: log-mel, samples and pitch."""
 
-    def add() -> None:
+    def __init__(self, folder: Path) -> None:
+        self.clips: list[tuple[NDArray[np.float32], ...]] = []
+        self.redrawn: list[tuple[NDArray[np.float32], ...]] = []
+        for path in shards(folder):
+            beside = path.with_suffix(".redrawn.npy")
+            others = np.load(beside) if beside.exists() else None
+            frame = 0
+            for one in read_shard(path):
+                span = slice(frame, frame + len(one.mel))
+                frame = span.stop
+                if one.voice == ALTERED or len(one.mel) < FRAMES:
+                    continue
+                pitch = track(one.samples, len(one.mel))
+                rest = (one.samples, pitch.hertz, pitch.voiced.astype(np.float32), pitch.cycles)
+                self.clips.append((one.mel.astype(np.float32), *rest))
+                if others is not None:
+                    self.redrawn.append((others[span].astype(np.float32), *rest))
+        if not self.clips:
+            raise FileNotFoundError(f"{folder} has no shards: make them with `python -m training.corpus`")
+
+    def batches(self, seed: int) -> Iterator[dict[str, NDArray[np.float32]]]:
+        """mel float32 [rows, frames, 100], the samples float32 [rows, (frames − 1) · hop] it came from, and their pitch,
+        float32 [rows, frames]: `hertz`, `voiced` (0 or 1) and `cycles`."""
+        rng = np.random.default_rng(seed)
         while True:
-            try:
-                spoken = teacher.speak(phonemes(next(text)), draw_voice(random_))
-            except Mismatch:
-                continue
-            loudness = random_.uniform(0.5, 2.0)
-            samples = level(spoken.samples, rng, loudness)
-            frames = mel(samples, MEL)
-            if len(frames) >= FRAMES:
-                pitch = track(samples, len(frames))
-                if redrawer is not None and random_.random() < REDRAWN:
-                    frames = redrawer(frames - np.log(loudness), spoken, rng) + np.log(loudness)
-                pool.append((frames, samples[: (len(frames) - 1) * MEL.hop], pitch.hertz, pitch.voiced, pitch.cycles))
-                return
-
-    for _ in range(POOL):
-        add()
-    while True:
-        pool.pop(int(rng.integers(len(pool))))
-        add()
-        rows = []
-        for _ in range(ROWS):
-            frames, samples, *pitch = pool[int(rng.integers(len(pool)))]
-            at = int(rng.integers(len(frames) - FRAMES + 1))
-            blur = rng.normal(0, rng.uniform(0, 0.2), (FRAMES, MEL.n_mels)) if rng.random() < 0.5 else 0.0
-            wave = samples[at * MEL.hop : (at + FRAMES - 1) * MEL.hop]
-            rows.append((frames[at : at + FRAMES] + blur, wave, *(one[at : at + FRAMES] for one in pitch)))
-        columns = (np.stack(column).astype(np.float32) for column in zip(*rows, strict=True))
-        yield dict(zip(("mel", "samples", "hertz", "voiced", "cycles"), columns, strict=True))
+            rows = []
+            for _ in range(ROWS):
+                clips = self.redrawn if self.redrawn and rng.random() < REDRAWN else self.clips
+                frames, samples, *pitch = clips[int(rng.integers(len(clips)))]
+                at = int(rng.integers(len(frames) - FRAMES + 1))
+                blur = rng.normal(0, rng.uniform(0, 0.15), (FRAMES, MEL.n_mels)) if rng.random() < 0.3 else 0.0
+                loudness = rng.uniform(0.6, 1.5)
+                wave = samples[at * MEL.hop : (at + FRAMES - 1) * MEL.hop] * loudness
+                heard = frames[at : at + FRAMES] + np.log(loudness) + blur
+                rows.append((heard, wave, *(one[at : at + FRAMES] for one in pitch)))
+            columns = (np.stack(column).astype(np.float32) for column in zip(*rows, strict=True))
+            yield dict(zip(("mel", "samples", "hertz", "voiced", "cycles"), columns, strict=True))
 
 
-def spectrum(samples: jax.Array, size: int, hop: int) -> jax.Array:
-    """Magnitudes [b, n, size / 2 + 1] of samples [b, s], frames that lie inside the signal."""
-    starts = np.arange(0, samples.shape[1] - size + 1, hop)
-    window = jnp.asarray(np.hanning(size + 1)[:-1], jnp.float32)
-    transformed = jnp.fft.rfft(samples[:, starts[:, None] + np.arange(size)] * window)
-    return jnp.sqrt(jnp.square(transformed.real) + jnp.square(transformed.imag) + 1e-9)
-
-
-def loss_of(model: SourceVocos, batch: dict[str, jax.Array]) -> jax.Array:
-    """The samples' distance plus the tracker's."""
+def voiced_samples(model: SourceVocos, batch: dict[str, jax.Array]) -> jax.Array:
+    """The samples that the model makes of a batch's mels and true pitch."""
     cycles = batch["voiced"] * batch["hertz"] * MEL.hop / MEL.sample_rate
-    pitched = jnp.concatenate([batch["mel"], cycles[..., None], batch["cycles"][..., None]], axis=-1)
-    return distance(model.decode(pitched), batch["samples"]) + PITCH_WEIGHT * pitch_loss(model.pitch, batch)
+    return model.decode(jnp.concatenate([batch["mel"], cycles[..., None], batch["cycles"][..., None]], axis=-1))
 
 
 def distance(made: jax.Array, true: jax.Array) -> jax.Array:
     """Log-mel L1 and the mean over four resolutions of spectral convergence plus log-magnitude L1; samples [b, s]."""
     total = jnp.zeros(())
     for size, hop in RESOLUTIONS:
-        a, b = spectrum(made, size, hop), spectrum(true, size, hop)
+        a, b = magnitudes(made, size, hop), magnitudes(true, size, hop)
         convergence = jnp.linalg.norm(a - b) / jnp.linalg.norm(b)
         logs = jnp.mean(jnp.abs(jnp.log(jnp.maximum(a, 1e-4)) - jnp.log(jnp.maximum(b, 1e-4))))
         total += (convergence + logs) / len(RESOLUTIONS)
@@ -134,67 +122,61 @@ def pitch_loss(tracker: PitchTracker, batch: dict[str, jax.Array]) -> jax.Array:
     return jnp.sum(bins * batch["voiced"]) / jnp.sum(batch["voiced"]) + jnp.mean(voiced)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
 def train_step(
-    graphdef: nnx.GraphDef[SourceVocos], state: Tree, rate: jax.Array, batch: dict[str, jax.Array]
-) -> tuple[Tree, jax.Array]:
-    """One update; state as in `train_flow.train_step`."""
-    loss, gradient = jax.value_and_grad(lambda params: loss_of(nnx.merge(graphdef, params), batch))(state["params"])
-    updates, adam = optimiser().update(gradient, state["adam"], state["params"])
-    params = jax.tree.map(lambda p, u: p - rate * u, state["params"], updates)
-    step = state["step"] + 1
-    decay = jnp.minimum(EMA, (1 + step) / (10 + step))
-    average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state["average"], params)
-    return {"params": params, "average": average, "adam": adam, "step": step}, loss
+    vocoder: nnx.GraphDef[SourceVocos],
+    critics: nnx.GraphDef[Discriminators],
+    state: Tree,
+    rate: jax.Array,
+    batch: dict[str, jax.Array],
+) -> tuple[Tree, dict[str, jax.Array]]:
+    """One update of the vocoder and one of the discriminators, from the same samples."""
+    true = batch["samples"]
+
+    def loss_of(params: Tree) -> tuple[jax.Array, tuple[dict[str, jax.Array], jax.Array]]:
+        model = nnx.merge(vocoder, params)
+        made = voiced_samples(model, batch)
+        far, pitch = distance(made, true), pitch_loss(model.pitch, batch)
+        judge = nnx.merge(critics, state["critics"]["params"])
+        judged = judge(made)
+        verdict, features = adversarial_loss(judged), feature_loss(judge(true), judged)
+        values = {"distance": far, "pitch": pitch, "verdict": verdict, "features": features}
+        loss = DISTANCE_WEIGHT * far + PITCH_WEIGHT * pitch + verdict + FEATURE_WEIGHT * features
+        return loss, (values, made)
+
+    (_, (values, made)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state["vocoder"]["params"])
+
+    def critics_loss_of(params: Tree) -> jax.Array:
+        judge = nnx.merge(critics, params)
+        return verdict_loss(judge(true), judge(made))
+
+    critics_loss, critics_gradient = jax.value_and_grad(critics_loss_of)(state["critics"]["params"])
+    new = {
+        "vocoder": stepped(state["vocoder"], gradient, rate),
+        "critics": stepped(state["critics"], critics_gradient, CRITICS_RATE * rate),
+    }
+    return new, values | {"critics": critics_loss}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, default=Path("training/runs/vocoder"))
-    parser.add_argument("--minutes", type=float, default=25, help="of training in all, earlier starts included")
-    parser.add_argument("--peak", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--flow", type=Path, help="an exported folder, whose flow model redraws mels")
-    parser.add_argument("--start", type=Path, help="an exported folder, whose vocoder a new run starts from")
+    arguments_of_a_run(parser, run="training/runs/vocoder", minutes=30, peak=8e-4)
     arguments = parser.parse_args()
-    arguments.run.mkdir(parents=True, exist_ok=True)
-    jax.config.update("jax_compilation_cache_dir", str(arguments.run.resolve() / "compiled"))
-
     model = exported(arguments.start) if arguments.start else SourceVocos(CONFIG, rngs=nnx.Rngs(arguments.seed))
-    graphdef, params = nnx.split(model)
-    redrawer = Redrawer(arguments.flow) if arguments.flow else None
-    state = fresh_state(params)
-    spent = 0.0
-    checkpoint, log = arguments.run / "checkpoint.npz", arguments.run / "log.csv"
-    if checkpoint.exists():
-        state, progress = load_checkpoint(checkpoint, state)
-        spent = progress["spent"]
-    step = int(state["step"])
-    losses: list[float] = []
-    budget = arguments.minutes * 60
-    last = saved = time.monotonic()
-    with log.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if file.tell() == 0:
-            writer.writerow(["step", "seconds", "loss", "learning_rate"])
-        for batch in prefetch(crops(arguments.seed + step, redrawer)):
-            rate = learning_rate(step, spent / budget, arguments.peak)
-            state, loss = train_step(graphdef, state, jnp.float32(rate), batch)
-            losses.append(float(loss))
-            step += 1
-            now = time.monotonic()
-            spent, last = spent + min(now - last, LONGEST_STEP), now
-            if step % 50 == 0:
-                mean = float(np.mean(losses))
-                losses.clear()
-                writer.writerow([step, f"{spent:.1f}", f"{mean:.5f}", f"{rate:.2e}"])
-                file.flush()
-                print(f"step {step}  {spent:.0f} s  loss {mean:.4f}  rate {rate:.1e}", flush=True)
-            if now - saved > 180 or spent >= budget:
-                save_checkpoint(checkpoint, state, {"spent": spent})
-                saved = now
-            if spent >= budget:
-                return
+    vocoder, params = nnx.split(model)
+    critics, judging = nnx.split(Discriminators(rngs=nnx.Rngs(arguments.seed)))
+    state = {"vocoder": fresh_state(params), "critics": fresh_state(judging)}
+
+    def update(
+        state: Tree, rate: float, progress: float, batch: dict[str, NDArray[np.float32]]
+    ) -> tuple[Tree, dict[str, jax.Array]]:
+        del progress
+        return train_step(vocoder, critics, state, jnp.float32(rate), batch)
+
+    def seconds_of(batch: dict[str, NDArray[np.float32]]) -> float:
+        return batch["samples"].size / MEL.sample_rate
+
+    fit(arguments, state, Clips(arguments.data).batches, update, seconds_of)
 
 
 if __name__ == "__main__":

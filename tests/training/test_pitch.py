@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from f5_tts_server.embedded.source_vocos import HIGHEST, LOWEST
-from training.corpus import MEL
 from training.pitch import track
+from training.shards import MEL
 
 FRAMES = 94
 

@@ -16,18 +16,9 @@ from f5_tts_server.embedded.config import CONFIG
 from f5_tts_server.f5 import sampler
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.export import export_flow
-from training.train_flow import (
-    BACKBONE,
-    DISTILLED_GUIDANCE,
-    DROP_BOTH,
-    MASKED,
-    Corpus,
-    build,
-    exported,
-    flow_loss,
-    fresh_state,
-    learning_rate,
-)
+from training.fit import WARM_UP_STEPS, fresh_state, learning_rate
+from training.shards import MEL, Spoken, write_shard
+from training.train_flow import BACKBONE, DROP_BOTH, GUIDANCE_WEIGHT, MASKED, Corpus, build, exported, flow_loss
 
 TINY = replace(BACKBONE, dim=64, depth=1, heads=1, text_dim=32, conv_layers=1)
 loss_of = nnx.jit(flow_loss)
@@ -51,38 +42,42 @@ def test_the_untrained_loss_is_the_size_of_the_flow() -> None:
     key = jax.random.key(3)
     noise = jax.random.normal(jax.random.split(key, 3)[0], given["mel"].shape)
     expected = float(jnp.mean(jnp.square(given["mel"] - noise)[:, 16:64]))
-    assert float(loss_of(build(0, TINY), None, key, given)) == pytest.approx(expected, rel=1e-5)
+    assert float(loss_of(build(0, TINY), jnp.array(False), key, given)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_frames_outside_the_span_do_not_count_as_targets() -> None:
     """Whatever stands there is only context: with the output at zero it cannot change the loss."""
     given = batch(1, 16, 48)
     other = dict(given, mel=given["mel"].at[:, 48:].set(9.0))
-    key = jax.random.key(4)
+    key, plain = jax.random.key(4), jnp.array(False)
     model = build(0, TINY)
-    assert float(loss_of(model, None, key, given)) == pytest.approx(float(loss_of(model, None, key, other)), rel=1e-6)
+    assert float(loss_of(model, plain, key, given)) == pytest.approx(float(loss_of(model, plain, key, other)), rel=1e-6)
 
 
-def test_a_distilled_model_is_asked_for_the_guided_velocity() -> None:
-    """A student that says what its teacher's conditional pass says is off by guidance × (conditional − null)."""
+def test_guidance_moves_the_truth_by_what_the_inputs_change() -> None:
+    """The gradient of the guided loss at a model is that of a plain one whose truth is moved by w · (made − null)."""
     given, key = batch(2, 0, 64), jax.random.key(5)
     model = build(1, TINY)
     model.proj_out.w[...] = jax.random.normal(jax.random.key(6), model.proj_out.w.shape) * 0.1
-    assert float(jax.random.uniform(jax.random.split(key, 3)[2], (2,))[0]) > DROP_BOTH
+    draw = jax.random.uniform(jax.random.split(key, 3)[2], (2,))
+    assert float(draw[0]) > DROP_BOTH
 
     noise_key, time_key, _ = jax.random.split(key, 3)
     x0 = jax.random.normal(noise_key, given["mel"].shape)
-    t = (jax.random.uniform(time_key) + jnp.arange(2) / 2) % 1.0
+    t = 1 - jnp.cos(jnp.pi / 2 * ((jax.random.uniform(time_key) + jnp.arange(2) / 2) % 1.0))
     x = (1 - t[:, None, None]) * x0 + t[:, None, None] * given["mel"]
     fixed = sampler.fix_both(model, jnp.zeros_like(x), given["tokens"], given["frames"])
-    velocities = [model.velocity(x, fixed[:, side], model.modulations(t), given["frames"]) for side in (0, 1)]
-    expected = float(jnp.mean(jnp.square(DISTILLED_GUIDANCE * (velocities[0] - velocities[1]))))
-    assert expected > 1e-4
-    assert float(loss_of(model, model, key, given)) == pytest.approx(expected, rel=1e-4)
+    made, null = (model.velocity(x, fixed[:, side], model.modulations(t), given["frames"]) for side in (0, 1))
+    truth = given["mel"] - x0
+    plain = float(jnp.mean(jnp.square(made - truth)))
+    guided = float(jnp.mean(jnp.square(made - truth - GUIDANCE_WEIGHT * (made - null))))
+    assert abs(plain - guided) > 1e-4
+    assert float(loss_of(model, jnp.array(False), key, given)) == pytest.approx(plain, rel=1e-4)
+    assert float(loss_of(model, jnp.array(True), key, given)) == pytest.approx(guided, rel=1e-4)
 
 
 def test_learning_rate() -> None:
-    assert learning_rate(0, 0.0, 1e-3) == pytest.approx(1e-3 / 200)
+    assert learning_rate(0, 0.0, 1e-3) == pytest.approx(1e-3 / WARM_UP_STEPS)
     assert learning_rate(10_000, 0.5, 1e-3) == pytest.approx(1e-3 * (0.02 + 0.98 * 0.5))
     assert learning_rate(10_000, 1.0, 1e-3) == pytest.approx(2e-5)
     assert learning_rate(10_000, 7.0, 1e-3) == pytest.approx(2e-5)
@@ -113,22 +108,17 @@ def test_an_exported_model_can_be_trained_on(tmp_path: Path) -> None:
 def test_batches_keep_tokens_on_their_frames(tmp_path: Path) -> None:
     """Each mel frame here holds its phoneme's number, so tokens and mel can be compared."""
     rng = np.random.default_rng(2)
-    mels, ids, lengths, rows = [], [], [], []
+    spoken = []
     for session in range(3):
         for _ in range(10):
-            own = rng.integers(0, 109, 20)
-            took = 2 * rng.integers(1, 12, 20)
-            mels.append(np.repeat(own, took)[:, None] * np.ones((1, 100)))
-            ids.append(own)
-            lengths.append(took)
-            rows.append((took.sum(), 20, session, 160))
-    np.savez(
-        tmp_path / "shard0000.npz",
-        mel=np.concatenate(mels).astype(np.float16),
-        ids=np.concatenate(ids).astype(np.int16),
-        lengths=np.concatenate(lengths).astype(np.float32),
-        rows=np.array(rows, np.int32),
-    )
+            own, took = rng.integers(0, 109, 20), 2 * rng.integers(1, 12, 20)
+            mel = np.repeat(own, took)[:, None] * np.ones((1, MEL.n_mels))
+            silence = np.zeros((len(mel) - 1) * MEL.hop, np.float32)
+            one = Spoken(
+                mel.astype(np.float16), own.astype(np.int16), took.astype(np.float32), silence, session, "af_heart"
+            )
+            spoken.append(one)
+    write_shard(tmp_path / "kokoro0000.npz", spoken)
     stream = Corpus(tmp_path).batches(0)
     for _ in range(4):
         made = next(stream)
