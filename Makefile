@@ -4,6 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PARITY := .venv-parity
 CLIENTS := .venv-clients
+TRAINING := .venv-training
 
 .PHONY: serve test lint wheel parity clients golden evaluate clean
 
@@ -39,11 +40,11 @@ golden: $(PARITY)/done
 	for part in frontend backbone vocos checkpoint; do $(PARITY)/bin/python -m tests.golden.make_$${part}_golden || exit 1; done
 
 ## evaluate: measure the embedded voice and print the table of its model card
-evaluate: $(VENV)/dev
-	$(RUN) -m training.evaluate
+evaluate: $(TRAINING)/done
+	$(TRAINING)/bin/python -m training.evaluate
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(CLIENTS) build dist
+	rm -rf $(VENV) $(PARITY) $(CLIENTS) $(TRAINING) build dist
 
 $(VENV)/runtime: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
@@ -62,4 +63,10 @@ $(PARITY)/done: requirements.txt tests/parity/install.sh
 $(CLIENTS)/done: requirements-clients.txt
 	test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet --requirement requirements-clients.txt
+	touch $@
+
+$(TRAINING)/done: requirements.txt requirements-dev.txt requirements-training.txt
+	test -x $(TRAINING)/bin/python || $(PYTHON) -m venv $(TRAINING)
+	$(TRAINING)/bin/python -m pip install --quiet --requirement requirements-training.txt
+	$(TRAINING)/bin/python -m pip install --quiet --no-deps Resemblyzer==0.1.4  # its weights; its code would ask for torch
 	touch $@

@@ -26,7 +26,6 @@ from training.train_flow import build
 Model = TypeVar("Model", bound=nnx.Module)
 
 
-
 def averaged(run: Path, model: Model, part: str = "") -> Model:
     """The model with the moving average of a run's weights; `part` as in `load_checkpoint`."""
     graphdef, params = nnx.split(model)

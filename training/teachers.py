@@ -32,7 +32,9 @@ def _session(model: bytes | str) -> onnxruntime.InferenceSession:
 
 def _vocab() -> dict[str, int]:
     """Letter → number: Kokoro's, which Hibari took over."""
-    vocab: dict[str, int] = json.loads((resources.files("hibari") / "assets" / "vocab.json").read_text(encoding="utf-8"))
+    vocab: dict[str, int] = json.loads(
+        (resources.files("hibari") / "assets" / "vocab.json").read_text(encoding="utf-8")
+    )
     return vocab
 
 

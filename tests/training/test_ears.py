@@ -28,7 +28,8 @@ def test_a_legacy_file_that_names_anything_but_tensors_is_refused(tmp_path: Path
     """A pickle can run what it names: here it would have called `print`."""
     path = tmp_path / "bad.pt"
     with path.open("wb") as file:
-        for value in (1, 1001, {}, OrderedDict(model_state=print), []):
+        values: tuple[object, ...] = (1, 1001, {}, OrderedDict(model_state=print), [])
+        for value in values:
             pickle.dump(value, file, protocol=2)
     with pytest.raises(pickle.UnpicklingError, match="print"):
         read_legacy(path)
@@ -42,7 +43,8 @@ def test_a_legacy_file_gives_its_tensors(tmp_path: Path) -> None:
     content = b"(dVmodel_state\n(dVw\n" + tensor + b"ss."
     path = tmp_path / "good.pt"
     with path.open("wb") as file:
-        for value in (1, 1001, {}):
+        start: tuple[object, ...] = (1, 1001, {})
+        for value in start:
             pickle.dump(value, file, protocol=2)
         file.write(content)
         pickle.dump(["key"], file, protocol=2)

@@ -124,8 +124,8 @@ def test_batches_keep_tokens_on_their_frames(tmp_path: Path) -> None:
         made = next(stream)
         for row, frames in enumerate(made.frames):
             said = np.repeat(made.tokens[row, : frames // 2], 2)
-            spoken = made.mel[row, :frames, 0] / CONFIG.mel_scale - CONFIG.mel_offset
-            np.testing.assert_allclose(said, spoken, atol=0.1)
+            sounding = made.mel[row, :frames, 0] / CONFIG.mel_scale - CONFIG.mel_offset
+            np.testing.assert_allclose(said, sounding, atol=0.1)
             assert (made.tokens[row, frames // 2 :] == -1).all()
             share = (made.last[row] - made.first[row]) / frames
             assert MASKED[0] - 0.01 <= share <= MASKED[1]
