@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f5_tts_server.embedded.lengths import FRAMES_A_TOKEN, LengthModel, allocate
-from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES, phonemes
+from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES, count_letters, phonemes
 from f5_tts_server.embedded.pronunciation import known_words
 from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
@@ -29,6 +29,7 @@ _CLAUSE = re.compile(
     rf"(?<=[.?!;:,…])[{re.escape(_CLOSING)}]*+\s+|(?<=[。？！；：，、])|(?<!\s)\s*\n\s*|(?<=\s)[—–-]++\s+"
 )
 _SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
+_NAMED = 12  # characters that an error names
 _WORD = re.compile(r"\S{1,200}")  # longer ones may be cut, as those of scripts without blanks
 
 
@@ -53,8 +54,10 @@ class PhonemeFrontend(Frontend):
     def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> Iterator[str]:
         """Sentences, joined while they fit a segment; longer ones are cut after a clause or, failing that, a word.
 
-        None where nothing in the text can be spoken: only punctuation, emoji or scripts this voice does not read.
+        None where there is nothing to speak: only punctuation and emoji. Words of other scripts are left out where most
+        letters are Latin; raises TextError where they are not.
         """
+        _refuse_other_scripts(text)
         longest = self._budget(reference)
         limit = longest
         if first_seconds is not None:
@@ -171,6 +174,16 @@ class PhonemeFrontend(Frontend):
 
     def _seconds(self, frames: int) -> str:
         return f"{frames * self._mel.hop / self._mel.sample_rate:.1f}"
+
+
+def _refuse_other_scripts(text: str) -> None:
+    spoken, silent = count_letters(text)
+    if silent.total() > spoken:
+        most = "".join(character for character, _ in silent.most_common(_NAMED))
+        raise TextError(
+            f"this voice speaks English and has no sounds for {silent.total()} of the text's "
+            f"{spoken + silent.total()} letters, such as {most!r}; at most half may be of other scripts"
+        )
 
 
 def _ends_sentence(clause: str) -> bool:

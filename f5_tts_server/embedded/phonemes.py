@@ -1,13 +1,14 @@
 """English text to the phoneme symbols that the embedded voice was trained on.
 
 `phonemes(text)` never fails: digits become words, accents are dropped, what has no English reading (emoji, other
-scripts) is silent.
+scripts) is silent; `count_letters` tells how much that is.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from functools import lru_cache
 
 from f5_tts_server.embedded.pronunciation import CONSONANTS, STRESSES, VOWELS, pronounce
@@ -53,6 +54,27 @@ _PAUSE_OF = {
     **dict.fromkeys("?？", "?"),
     **dict.fromkeys("!！", "!"),
 }
+# Latin letters that Unicode does not decompose
+_LETTERS = {
+    "ø": "o",
+    "Ø": "O",
+    "ł": "l",
+    "Ł": "L",
+    "đ": "d",
+    "Đ": "D",
+    "ı": "i",
+    "ß": "ss",
+    "ẞ": "SS",
+    "æ": "ae",
+    "Æ": "Ae",
+    "œ": "oe",
+    "Œ": "Oe",
+    "ð": "th",
+    "Ð": "Th",
+    "þ": "th",
+    "Þ": "Th",
+    "ŋ": "ng",
+}
 _LONGEST_WORD = 45  # letters, those of the longest English word; what is longer is read in pieces
 # Possessive where a run could be tried from each of its ends again.
 _TOKEN = re.compile(r"[A-Za-z]++(?:'[A-Za-z]++)*+'?|\d++(?:,\d{3}(?!\d))++|\d++|\S|\n")
@@ -85,7 +107,15 @@ def _plain(text: str) -> str:
 @lru_cache(maxsize=4096)
 def _decomposed(character: str) -> str:
     """Without the marks that have a combining class."""
-    return "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
+    letters = _LETTERS.get(character, character)
+    return "".join(c for c in unicodedata.normalize("NFKD", letters) if not unicodedata.combining(c))
+
+
+def count_letters(text: str) -> tuple[int, Counter[str]]:
+    """How many letters a text has that can be spoken here, and each of those that cannot, with their number."""
+    letters = Counter(character for character in text if character.isalpha())
+    silent = Counter({c: n for c, n in letters.items() if not any(part.isascii() for part in _decomposed(c))})
+    return letters.total() - silent.total(), silent
 
 
 def words(text: str) -> list[str]:

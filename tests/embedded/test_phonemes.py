@@ -91,6 +91,7 @@ def test_number_words(number: int, said: str) -> None:
         ("007", "zero zero seven"),
         ("50% & more", "fifty percent and more"),
         ("naïve café", "naive cafe"),
+        ("Køge, Łódź and Straße", "Koge , Lodz and Strasse"),
         ("example.com", "example dot com"),
         ("Wait… what?!", "Wait . what ?"),
         ("“Yes”, he said (twice).", "Yes , he said , twice ."),

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import gc
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -611,3 +611,17 @@ async def test_memory_after_five_hundred_requests_is_what_it_was_after_fifty() -
         jobs = [thing for thing in gc.get_objects() if isinstance(thing, Job)]
     assert len(jobs) <= 8, "ended requests are still held"
     assert after_all - after_fifty < 24 * 2**20, f"grew by {(after_all - after_fifty) / 2**20:.1f} MiB"
+
+
+async def test_a_text_that_the_voice_cannot_speak_is_the_callers_fault() -> None:
+    """What a front end says while it cuts a text was an internal error, a 500."""
+
+    class EnglishOnly(ToyPrograms):
+        def split(self, text: str, reference: Any, *, speed: float, first_seconds: float | None) -> Iterator[str]:
+            raise ValueError("this voice has no sounds for '你'")
+
+    async with running(EnglishOnly()) as engine:
+        failure = await error(engine.submit(request("你好")))
+        assert (failure.status, failure.field) == (422, "text")
+        assert "no sounds for '你'" in failure.message
+        assert engine.ready

@@ -165,9 +165,14 @@ class Preprocess:
         reference = self._reference(part.clip)
         first_seconds = self._options.first_segment_s if first else None
         texts: deque[str] = deque()
-        for text in self._programs.frontend.split(part.text, reference, speed=part.speed, first_seconds=first_seconds):
-            texts.append(text)
-            yield
+        try:
+            for text in self._programs.frontend.split(
+                part.text, reference, speed=part.speed, first_seconds=first_seconds
+            ):
+                texts.append(text)
+                yield
+        except ValueError as error:
+            raise RequestError(422, "invalid_request", str(error), "text") from error
         if not texts:
             raise RequestError(422, "invalid_request", "text has nothing that this voice can speak", "text")
         utterance = Utterance(number, reference, part.speed, None, texts, deque([None] * len(texts)))
