@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,6 +34,16 @@ _NAMED = 12  # characters that an error names
 _WORD = re.compile(r"\S{1,200}")  # longer ones may be cut, as those of scripts without blanks
 
 
+@dataclass(frozen=True)
+class _Timing:
+    """A reference's text, read once for all segments that are spoken after it."""
+
+    sounds: list[str]  # its phonemes and pauses
+    rate: float  # words a minute at which they would last as long as the clip
+    scale: float  # by which their lengths are still stretched beyond the rates that the model knows
+    lengths: NDArray[np.float32]  # frames of each
+
+
 class PhonemeFrontend(Frontend):
     """Phonemes of the reference's text and the new one, each as many tokens as it lasts.
 
@@ -42,7 +53,7 @@ class PhonemeFrontend(Frontend):
     def __init__(self, vocab: Vocab, lengths: LengthModel, mel: MelConfig, *, max_frames: int) -> None:
         """`max_frames`: of reference and speech together, the longest segment that the model is compiled for."""
         self._vocab, self._lengths, self._mel, self._max_frames = vocab, lengths, mel, max_frames
-        self._reference_rate = lru_cache(maxsize=256)(self._fit_rate)
+        self._timing_of = lru_cache(maxsize=256)(self._time_reference)
 
     @classmethod
     def load(cls, folder: Path, mel: MelConfig, *, max_frames: int) -> PhonemeFrontend:
@@ -86,18 +97,16 @@ class PhonemeFrontend(Frontend):
         """
         if not text.strip():
             raise TextError("the text is empty")
-        reference_symbols = _sounds(reference.text)
+        heard = self._timing(reference)
         reference_frames = len(reference.samples) // self._mel.hop
-        if reference_frames < FRAMES_A_TOKEN * len(reference_symbols):
+        if reference_frames < FRAMES_A_TOKEN * len(heard.sounds):
             raise TextError(
-                f"the reference's text has {len(reference_symbols)} sounds, too many for a clip of "
+                f"the reference's text has {len(heard.sounds)} sounds, too many for a clip of "
                 f"{self._seconds(reference_frames)} s; it must be what is said in the clip"
             )
-        rate, scale = self._reference_rate(reference.text, reference_frames)
-        reference_lengths = self._lengths.frames(phonemes(reference.text), rate) * scale
-
-        symbols = [".", *_sounds(text)]
-        lengths = self._speech_lengths(phonemes(text), reference, speed)
+        spoken = phonemes(text)
+        symbols = [".", *_sounds(spoken)]
+        lengths = self._speech_lengths(spoken, reference, speed)
         shortest = FRAMES_A_TOKEN * (len(symbols) + 1)
         if seconds is None:
             wanted = max(round(float(lengths.sum())), shortest)
@@ -115,21 +124,26 @@ class PhonemeFrontend(Frontend):
                 f"the text {text[:40]!r} needs {frames} frames with its reference ({self._seconds(frames)} s); "
                 f"at most {self._max_frames} ({self._seconds(self._max_frames)} s) fit one segment"
             )
-        shared = np.concatenate([reference_lengths, lengths * (wanted / float(lengths.sum()))])
+        shared = np.concatenate([heard.lengths, lengths * (wanted / float(lengths.sum()))])
         shared[-1] -= frames % FRAMES_A_TOKEN  # upsampling gives what does not divide to the last token
         counts = allocate(shared, frames // FRAMES_A_TOKEN)
-        tokens = np.repeat(self._vocab.ids([*reference_symbols, *symbols]), counts)
+        tokens = np.repeat(self._vocab.ids([*heard.sounds, *symbols]), counts)
         overhang = reference.mel[reference_frames:frames]
         return SegmentPlan(text, tokens, ref_frames=reference_frames, frames=frames, overhang=overhang)
 
-    def _fit_rate(self, text: str, frames: int) -> tuple[float, float]:
-        return self._lengths.fit_rate(phonemes(text), frames)
+    def _timing(self, reference: Reference) -> _Timing:
+        return self._timing_of(reference.text, len(reference.samples) // self._mel.hop)
+
+    def _time_reference(self, text: str, frames: int) -> _Timing:
+        symbols = phonemes(text)
+        rate, scale = self._lengths.fit_rate(symbols, frames)
+        return _Timing(_sounds(symbols), rate, scale, self._lengths.frames(symbols, rate) * scale)
 
     def _speech_lengths(self, symbols: list[str], reference: Reference, speed: float) -> NDArray[np.float32]:
         """Frames of a pause, each of the symbols but boundaries, at the reference's rate × speed; the last is a pause."""
-        rate, scale = self._reference_rate(reference.text, len(reference.samples) // self._mel.hop)
+        heard = self._timing(reference)
         # A clip with silence in it looks slow; speech is not stretched as far as that.
-        spoken = self._lengths.frames(symbols, rate) * np.float32(np.clip(scale, 0.7, 1.4) / speed)
+        spoken = self._lengths.frames(symbols, heard.rate) * np.float32(np.clip(heard.scale, 0.7, 1.4) / speed)
         spoken[-1] = _TAIL
         return np.concatenate([[np.float32(_LEAD)], spoken])
 
@@ -201,6 +215,6 @@ def _count_sounds(symbols: list[str]) -> int:
     return sum(symbol not in PAUSES and symbol != BOUNDARY for symbol in symbols)
 
 
-def _sounds(text: str) -> list[str]:
+def _sounds(symbols: list[str]) -> list[str]:
     """Pauses are among them."""
-    return [symbol for symbol in phonemes(text) if symbol != BOUNDARY]
+    return [symbol for symbol in symbols if symbol != BOUNDARY]
