@@ -7,7 +7,7 @@ the same noise once, and the clips compared, before either is timed. Each takes 
 
 The embedded voice takes part with its trained weights but the official text front end and mel scale, which is what
 infer_process has; so its clips are not speech, and take the time that speech of that length takes. Other models have
-drawn weights. The vocoder is an official Vocos with drawn weights, at its released size, for the embedded voice at the
+random weights. The vocoder is an official Vocos with random weights, at its released size, for the embedded voice at the
 size of its own, which the official package does not have.
 """
 
@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from vocos.pretrained import Vocos as OfficialVocos
 
-from benchmarks.drawn import alphabet
+from benchmarks.random_model import alphabet
 from benchmarks.report import ROOT, environment, print_last_line
 from f5_tts_server.f5 import sampler
 from f5_tts_server.f5.config import Sampling
@@ -72,7 +72,7 @@ def weights_without_prefix(path: Path, prefix: str) -> dict[str, NDArray[np.floa
 
 
 def build(name: str, folder: Path) -> tuple[SpeechModel, torch.nn.Module, OfficialVocos]:
-    """Our model, the official model and the official vocoder, with the same weights; `folder` holds the drawn ones."""
+    """Our model, the official model and the official vocoder, with the same weights; `folder` holds the random ones."""
     config = CONFIGS[name]
     backbone = config.backbone
     vocabulary = alphabet(backbone.text_num_embeds)
@@ -90,8 +90,8 @@ def build(name: str, folder: Path) -> tuple[SpeechModel, torch.nn.Module, Offici
     vocoder = Vocos(EMBEDDED_VOCODER if name == "embedded" else VocosConfig(), rngs=nnx.Rngs(0))
     save_vocos(vocoder_config, folder / "unused.safetensors", vocoder)
     official_vocoder = OfficialVocos.from_hparams(str(vocoder_config)).eval()
-    drawn = draw({key: tuple(value.shape) for key, value in official_vocoder.named_parameters()}, SEED)
-    official_vocoder.load_state_dict({key: torch.from_numpy(value) for key, value in drawn.items()}, strict=False)
+    random = draw({key: tuple(value.shape) for key, value in official_vocoder.named_parameters()}, SEED)
+    official_vocoder.load_state_dict({key: torch.from_numpy(value) for key, value in random.items()}, strict=False)
     torch.save(official_vocoder.state_dict(), vocoder_weights)
     ours = SpeechModel(
         config=replace(config, tokenizer="pinyin", mel_offset=0.0, mel_scale=1.0),

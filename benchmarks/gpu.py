@@ -1,6 +1,6 @@
 """One accelerator: time and share of peak of the guided step in bfloat16, and requests a second at saturation.
 
-`.venv/bin/python -m benchmarks.gpu`, with drawn weights. Without a GPU it refuses, but for `--tiny`: a rehearsal on
+`.venv/bin/python -m benchmarks.gpu`, with random weights. Without a GPU it refuses, but for `--tiny`: a rehearsal on
 whatever there is, whose numbers mean nothing.
 
 Two tables. The step in bfloat16, first compared with float32 on rows shorter than their padding (a wrong mask would
@@ -29,7 +29,7 @@ from flax import nnx
 from jax import lax
 
 from benchmarks.arithmetic import matmul_rate, step_flops
-from benchmarks.drawn import drawn_model
+from benchmarks.random_model import random_model
 from benchmarks.report import environment, print_last_line
 from f5_tts_server.f5 import audio, sampler
 from f5_tts_server.f5.attention import attention
@@ -185,7 +185,7 @@ def main() -> int:
         f"{label}{options.model} in bfloat16 on {device.device_kind}; products of {size} × {size}: {peak / 1e12:.3g} TFLOP/s\n"
     )
 
-    model = drawn_model(config, jnp.bfloat16)
+    model = random_model(config, jnp.bfloat16)
     assert isinstance(model.backbone, DiT)
     half, short = model.backbone, min(options.frames) // 8
     wide = jax.tree.map(lambda a: a.astype(jnp.float32), half)

@@ -54,7 +54,7 @@ def examples(texts: list[str], seed: int) -> tuple[Examples, list[tuple[int, flo
 
 
 def predict(parameters: Parameters, ids: jax.Array, place: jax.Array) -> jax.Array:
-    """Log frames; the same sum that `f5.lengths.LengthModel.frames` takes."""
+    """Log frames; the same sum that `embedded.lengths.LengthModel.frames` takes."""
     first = parameters["bias"] + place @ parameters["place"]
     for neighbour in range(5):
         first = first + parameters["embedding"][neighbour][ids[:, neighbour]]

@@ -52,7 +52,7 @@ def allocate(lengths: NDArray[np.floating], tokens: int) -> NDArray[np.int64]:
 
 
 def features(symbols: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """What the length of each symbol may depend on, for `f5.phonemes.phonemes(...)` with k symbols but boundaries.
+    """What the length of each symbol may depend on, for `embedded.phonemes.phonemes(...)` with k symbols but boundaries.
 
     Returns ids int64 [k, 5] (two before, itself, two after) and its place in word and clause, float32 [k, _PLACE].
     """

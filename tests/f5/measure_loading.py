@@ -61,10 +61,10 @@ def main(arguments: list[str]) -> int:
             return 0 if measure(Path(path)) else 1
         case _:
             with tempfile.TemporaryDirectory() as folder:
-                drawn = Path(folder) / "model.safetensors"
+                weights = Path(folder) / "model.safetensors"
                 # In a process of its own too: this one stays small.
-                subprocess.run([sys.executable, "-m", __spec__.name, "--write", drawn], check=True)
-                return 0 if measure(drawn) else 1
+                subprocess.run([sys.executable, "-m", __spec__.name, "--write", weights], check=True)
+                return 0 if measure(weights) else 1
     return 0
 
 

@@ -1,6 +1,6 @@
 """Every architecture option computes what the official code computes, bare, padded and among others.
 
-The truth is tests/golden/backbones.npz, made by the official classes from the same drawn weights.
+The truth is tests/golden/backbones.npz, made by the official classes from the same random weights.
 """
 
 from __future__ import annotations

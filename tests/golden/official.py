@@ -20,7 +20,7 @@ from f5_tts.model import CFM, DiT, UNetT
 
 
 def build(config: BackboneConfig, seed: int) -> tuple[CFM, dict[str, tuple[int, ...]]]:
-    """The official model of this shape with drawn weights, and the shapes of its keys (buffers left out)."""
+    """The official model of this shape with random weights, and the shapes of its keys (buffers left out)."""
     arguments = asdict(config)
     kind = {"DiT": DiT, "UNetT": UNetT}[arguments.pop("backbone")]
     for foreign in (
@@ -39,7 +39,7 @@ def build(config: BackboneConfig, seed: int) -> tuple[CFM, dict[str, tuple[int, 
 
 
 def load(model: CFM, weights: dict[str, np.ndarray]) -> None:
-    """Puts drawn weights, keyed as in the transformer, into the official model."""
+    """Puts random weights, keyed as in the transformer, into the official model."""
     model.transformer.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()}, strict=False)
 
 

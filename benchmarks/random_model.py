@@ -1,4 +1,4 @@
-"""Models with drawn weights, for benchmarks of what no checkpoint is at hand for."""
+"""Models with random weights, for benchmarks of what no checkpoint is at hand for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def alphabet(size: int) -> Vocab:
     return Vocab({token: i for i, token in enumerate(letters[:size])})
 
 
-def drawn_model(config: ModelConfig, dtype: Any) -> SpeechModel:
+def random_model(config: ModelConfig, dtype: Any) -> SpeechModel:
     """A DiT of this shape, Vocos at its released size, and the official text front end."""
     return SpeechModel(
         config=config,
