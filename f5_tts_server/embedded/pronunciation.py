@@ -216,6 +216,8 @@ def _pronounce(word: str) -> Pronunciation:
     if found is not None:
         symbols = parse(found)
         return symbols if any(s[0] in "ˈˌ" for s in symbols) or len(symbols) < 4 else _stress_first(symbols)
+    if (joined := _joined(word)) is not None:
+        return joined
     letters = lower.replace("'", "")
     if not re.search("[aeiouy]", letters) or (word.isupper() and len(letters) <= 4):
         return spell(letters)
@@ -223,6 +225,18 @@ def _pronounce(word: str) -> Pronunciation:
         if letters[:cut] in words and letters[cut:] in words:
             return parse(words[letters[:cut]]) + parse(words[letters[cut:]].replace("ˈ", "ˌ"))
     return letter_to_sound(letters)
+
+
+def _joined(word: str) -> Pronunciation | None:
+    """A word that capitals show to be made of parts: "FBI's", "CDs", "iPhone", "JavaScript"."""
+    ending = re.fullmatch(r"([A-Z]{1,5})('s|(?<=..)s)", word)
+    if ending:
+        sounds = spell(ending.group(1))
+        return (*sounds, *(("ᵻ", "z") if sounds[-1] in "szʃʒʧʤ" else ("s",) if sounds[-1] in "ptkfθ" else ("z",)))
+    parts = re.findall("[A-Z]?[a-z]+|[A-Z]+(?![a-z])", word)
+    if len(parts) < 2 or "".join(parts) != word or parts[0] in ("Mc", "Mac", "O"):
+        return None
+    return tuple(symbol for part in parts for symbol in (spell(part) if len(part) == 1 else _pronounce(part)))
 
 
 def _stress_first(symbols: Pronunciation) -> Pronunciation:

@@ -7,7 +7,9 @@ the ones before it have left.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
+from fractions import Fraction
 
 from num2words import num2words
 
@@ -17,8 +19,11 @@ from f5_tts_server.text.english_words import (
     DENOMINATORS,
     MAGNITUDES,
     MONTHS,
+    NO_STREET,
+    REGNAL_NAMES,
     ROMAN,
     SYMBOLS,
+    TOP_DOMAINS,
     UNITS,
     Currency,
 )
@@ -32,6 +37,9 @@ _SIGNED = rf"(?:(?<![\w.)%])[-−])?(?:{_NUMBER})"
 _MONTH = "|".join(sorted(MONTHS, key=len, reverse=True))
 _UNIT = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 _SYMBOL = "".join(re.escape(symbol) for symbol in CURRENCIES)
+_DOMAIN = "|".join(re.escape(name) for name in sorted(TOP_DOMAINS, key=len, reverse=True))
+_PATH = r"[^\s<>\"')\]]"  # what an address may have after its domain
+_VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 _MAGNITUDE = "|".join(sorted((re.escape(word) for word in MAGNITUDES), key=len, reverse=True))
 
 
@@ -93,7 +101,8 @@ def _address(match: re.Match[str]) -> str:
         ("?", "question mark"),
     ):
         address = address.replace(mark, f" {word} ")
-    return re.sub(r"[&=#%+~:]+", " ", address).strip()
+    address = re.sub(r"[&=#%+~:]+", " ", address)
+    return re.sub(r"\b(?:uk|us|eu|io|ai)$", lambda name: " ".join(name.group().upper()), address).strip()
 
 
 def _money(match: re.Match[str]) -> str:
@@ -160,6 +169,49 @@ def _iso_date(match: re.Match[str]) -> str:
     return f"{list(dict.fromkeys(MONTHS.values()))[month - 1]} {_spoken(day, 'ordinal')}, {_year(year)}"
 
 
+def _slash_date(match: re.Match[str]) -> str:
+    """As Americans write it, month first, unless that cannot be."""
+    month, day, year = (int(part) for part in match.groups())
+    if month > 12:
+        month, day = day, month
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        return " slash ".join(_spoken(int(part)) for part in match.groups())
+    if len(match.group(3)) == 2:
+        year += 2000 if year < 50 else 1900
+    return f"{list(dict.fromkeys(MONTHS.values()))[month - 1]} {_spoken(day, 'ordinal')}, {_year(year)}"
+
+
+def _vulgar(match: re.Match[str]) -> str:
+    """ "½" and "2½"."""
+    whole, sign, of = match.groups()
+    fraction = Fraction(unicodedata.numeric(sign)).limit_denominator(10)
+    one, many = DENOMINATORS[fraction.denominator]
+    if not whole and fraction.denominator == 2 and of is not None:
+        return "half"
+    if not whole:
+        return f"{_spoken(fraction.numerator)} {one if fraction.numerator == 1 else many}"
+    return f"{_cardinal(whole)} and {'a' if fraction.numerator == 1 else _spoken(fraction.numerator)} " + (
+        one if fraction.numerator == 1 else many
+    )
+
+
+def _roman(match: re.Match[str]) -> str:
+    name, numeral = match.groups()
+    number = ROMAN.get(numeral)
+    if number is None or (len(numeral) == 1 and name not in REGNAL_NAMES):
+        return match.group()
+    return f"{name} the {_spoken(number, 'ordinal')}" if name in REGNAL_NAMES else f"{name} {_spoken(number)}"
+
+
+def _saint_or_street(match: re.Match[str]) -> str:
+    """A street where a name that does not begin the sentence stands before it, or no name follows."""
+    before, name, saint = match.group("before"), match.group("name"), match.group("saint") is not None
+    ends = "." if saint or not match.string[match.end() :].strip() else ""
+    if before and name and name.strip() not in NO_STREET:
+        return f"{before}{name}Street{ends}"
+    return f"{before or ''}{name or ''}{'Saint' if saint else f'Street{ends}'}"
+
+
 def _decade(match: re.Match[str]) -> str:
     number = int(match.group(1))
     words = _spoken(number) if number < 100 else _year(number)
@@ -193,6 +245,17 @@ _HALF = r"(?P<half>[AaPp]\.?[Mm]\b)(?:\.(?!\s*(?:[A-Z]|$)))?"
 
 _RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     (re.compile(r"\bhttps?://[^\s<>\"')\]]*[^\s<>\"')\].,;:!?]|\bwww\.[^\s<>\"')\]]*[^\s<>\"')\].,;:!?]"), _address),
+    (
+        re.compile(
+            rf"(?<![\w@./-])(?:[a-z0-9-]{{1,63}}\.){{1,4}}(?:{_DOMAIN})(?:/(?:{_PATH}*[^\s<>\"')\].,;:!?])?)?(?![\w-])",
+            re.IGNORECASE,
+        ),
+        _address,
+    ),
+    (re.compile(r"(?<![\w.])\.NET\b"), lambda _: "dot net"),
+    (re.compile(r"\b([CFJ])#(?!\w)"), lambda match: f"{match.group(1)} sharp"),
+    (re.compile(r"\b([A-Z]{1,3})&([A-Z]{1,3})\b"), lambda match: " and ".join(map(" ".join, match.groups()))),
+    (re.compile(rf"(?<!\w)(?:({_NUMBER})\s?)?([{_VULGAR}])(?P<of>(?=\s(?:an?|the)\b))?"), _vulgar),
     (re.compile(r"\b[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{2,63}){1,4}\b"), _address),
     (
         re.compile(
@@ -218,6 +281,7 @@ _RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         ),
         _day_month,
     ),
+    (re.compile(r"(?<![\w/.,-])(\d{1,2})/(\d{1,2})/([12]\d{3}|\d{2})(?![\w/-])"), _slash_date),
     (re.compile(r"\b([12]\d{3})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])\b"), _iso_date),
     (re.compile(r"(?<![\w.])['’]?((?:[12]\d)?\d0)['’]?s\b"), _decade),
     (re.compile(r"\b24/7\b"), lambda _: "twenty-four seven"),
@@ -227,6 +291,8 @@ _RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         lambda match: ", ".join(_digits(group) for group in re.findall(r"\d+", match.group())),
     ),
     (re.compile(rf"(?P<number>{_SIGNED})[ -]?(?P<unit>{_UNIT})(?![\w/²³])"), _quantity),
+    (re.compile(r"(?<=[A-Za-z0-9])²"), lambda _: " squared"),
+    (re.compile(r"(?<=[A-Za-z0-9])³"), lambda _: " cubed"),
     (re.compile(r"(?<![\w/.,])(\d{1,2})/(\d{1,3})(?![\w/]|[.,]\d)"), lambda match: _fraction_or_slash(match)),
     (re.compile(r"\b(\d{1,3}(?:,\d{3})+|\d{1,6})(?:st|nd|rd|th)\b"), lambda match: _ordinal(match.group(1))),
     (re.compile(r"\b[Vv](\d+(?:\.\d+)+)\b"), lambda match: f"version {_dotted(match.group(1))}"),
@@ -242,6 +308,17 @@ _RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         lambda match: (
             f"{match.group(1)} {_spoken(ROMAN[match.group(2)])}" if match.group(2) in ROMAN else match.group()
         ),
+    ),
+    (
+        re.compile(r"\b([A-Z][a-z]{1,20})\s([IVXL]{2,7}|[VX]|I(?=[.,;:!?)’']|\s(?:of|was|and|had|in)\b|$))(?![\w-])"),
+        _roman,
+    ),
+    (
+        re.compile(
+            r"(?P<before>\b\w{1,20}\s)?(?P<name>\b(?:[A-Z][a-z]{1,20}|\d{1,3}(?:st|nd|rd|th))\s)?\bSt\."
+            r"(?P<saint>(?=\s[A-Z]))?"
+        ),
+        _saint_or_street,
     ),
     (
         re.compile(r"(?<!\w)(?:" + "|".join(re.escape(word) for word in ABBREVIATIONS) + r")(?!\w)"),

@@ -158,8 +158,27 @@ ABBREVIATIONS = {
     "w/o": "without",
 }
 
-_NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII", "XIV", "XV", "XVI")
-ROMAN = {numeral: number for number, numeral in enumerate(_NUMERALS, start=1)}
+_TENS = ("", "X", "XX", "XXX", "XL", "L", "LX")
+_ONES = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")
+# A size and a rating are no numbers.
+ROMAN = {
+    ten + one: 10 * tens + ones
+    for tens, ten in enumerate(_TENS)
+    for ones, one in enumerate(_ONES)
+    if ten + one not in ("", "XL", "XXX", "L")
+}
+
+# First names of kings, queens and popes: a numeral after them is an ordinal.
+REGNAL_NAMES = frozenset(
+    "Henry Elizabeth Louis Charles George Edward William James Richard Philip Napoleon Peter Paul John Pius Benedict Leo "
+    "Catherine Nicholas Alexander Frederick Gregory Innocent Clement Urban Ramesses Ferdinand Francis Gustav Christian "
+    "Harald Olaf Carlos Juan Felipe Mary Margaret Wilhelm Otto Ivan Ptolemy Cleopatra Darius".split()
+)
+
+# Words before "St." that are no names of streets.
+NO_STREET = frozenset("In To At From The Near Of On And By Visit For With Our Beyond Around Like Through".split())
+
+TOP_DOMAINS = "com org net edu gov info io ai dev app eu us uk de fr co.uk org.uk ac.uk gov.uk com.au".split()
 
 SYMBOLS = {
     "&": "and",

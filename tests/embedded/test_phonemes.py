@@ -32,6 +32,9 @@ def joined(text: str) -> str:
         ("fire", ("f", "ˈIɚ")),
         ("button", ("b", "ˈʌ", "ʔ", "n̩")),
         ("cars", ("k", "ˈɑɹ", "z")),
+        ("FBI's", ("ˈɛ", "f", "b", "ˈi", "ˈI", "z")),  # once read as a word of letters
+        ("CDs", ("s", "ˈi", "d", "ˈi", "z")),
+        ("iPhone", ("ˈI", "f", "ˈO", "n")),
     ],
 )
 def test_pronunciations(word: str, sounds: tuple[str, ...]) -> None:
