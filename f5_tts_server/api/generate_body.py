@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, create_model, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, create_model, model_validator
 
 from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.api.speech_options import Format, Guidance, SpeechOptions, Speed, Steps, Sway, Text, Timeout
@@ -44,8 +44,12 @@ class GenerateBody(SpeechOptions):
         """Keep one unknown field to complain of: thousands would make as many errors."""
         if not isinstance(fields, dict):
             return fields
-        unknown = next((name for name in fields if name not in cls.model_fields), None)
-        return {name: value for name, value in fields.items() if name in cls.model_fields or name == unknown}
+        known = set(cls.model_fields)
+        for info in cls.model_fields.values():
+            if isinstance(info.validation_alias, AliasChoices):
+                known.update(choice for choice in info.validation_alias.choices if isinstance(choice, str))
+        unknown = next((name for name in fields if name not in known), None)
+        return {name: value for name, value in fields.items() if name in known or name == unknown}
 
     def request(self, builder: RequestBuilder, request_id: str) -> GenerationRequest:
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises, and RequestError."""

@@ -91,6 +91,8 @@ def test_errors_quote_little_of_a_value(client: httpx.Client, value: object) -> 
 def test_a_body_of_unknown_fields_gets_one_error(client: httpx.Client) -> None:
     reply = client.post("/v1/generate", json={"gen_text": "Hello.", **{f"f{n}": n for n in range(5000)}})
     assert (reply.status_code, reply.json()["error"]["param"]) == (422, "f0")
+    other_name = client.post("/v1/generate", json={"gen_text": "Hello.", "language_code": "en", "f1": 1})
+    assert (other_name.status_code, other_name.json()["error"]["param"]) == (422, "f1")
 
 
 # time

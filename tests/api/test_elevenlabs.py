@@ -291,6 +291,24 @@ def test_a_break_that_comes_in_pieces_is_a_pause(server: ServerThread) -> None:
     assert samples(*pieces) == samples("One sentence is here. [pause:1.5] Two are there now. ")
 
 
+@pytest.mark.parametrize("name", ["stream-input", "multi-stream-input"])
+def test_the_language_of_the_address_is_the_texts(server: ServerThread, name: str) -> None:
+    """LiveKit and Pipecat put `language_code` there; a number is a word of that language."""
+
+    def samples(text: str, language: str) -> int:
+        query = f"output_format=pcm_24000&language_code={language}"
+        with connect(f"ws://{server.host}/v1/text-to-speech/ada/{name}?{query}", open_timeout=20) as socket:
+            say(socket, text=" ", seed=1)
+            say(socket, text=text)
+            say(socket, close_socket=True, **({"text": ""} if name == "stream-input" else {}))
+            count = 0
+            while not (message := hear(socket)).get("isFinal"):
+                count += len(base64.b64decode(message["audio"]))
+        return count
+
+    assert samples("777777", "en") > 3 * samples("777777", "xx")
+
+
 def test_timestamps_are_refused_as_not_made(client: httpx.Client) -> None:
     for path in ("with-timestamps", "stream/with-timestamps"):
         reply = client.post(f"/v1/text-to-speech/ada/{path}", json={"text": TEXT})

@@ -36,12 +36,13 @@ def add(routes: APIRouter, services: Services) -> None:
         socket: WebSocket,
         voice_id: str,
         output_format: str = DEFAULT_FORMAT,
+        language_code: str | None = None,
         inactivity_timeout: str = DEFAULT_IDLE_S,
     ) -> None:
         async def run(connection: Connection) -> None:
             format = codec(output_format, services.sample_rate)
             message, _ = await connection.opening()
-            contexts = _Contexts(services, connection, voice_id, format)
+            contexts = _Contexts(services, connection, voice_id, format, language_code)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     await contexts.serve(message, tasks)
@@ -54,11 +55,14 @@ def add(routes: APIRouter, services: Services) -> None:
 class _Contexts:
     """The open texts of a connection."""
 
-    def __init__(self, services: Services, connection: Connection, voice: str, format: str) -> None:
+    def __init__(
+        self, services: Services, connection: Connection, voice: str, format: str, language: str | None
+    ) -> None:
         self._services = services
         self._connection = connection
         self._voice = voice
         self._format = format
+        self._language = language
         self._open: dict[str, WrittenSpeech] = {}
         self._begun = 0
 
@@ -113,7 +117,7 @@ class _Contexts:
             raise RequestError(429, "too_many_contexts", f"{MOST_CONTEXTS} contexts are open, which is the limit")
         request_id = f"{current_request_id()}-{self._begun}"
         speech = await WrittenSpeech.begin(
-            self._services, self._voice, opening, format=self._format, request_id=request_id
+            self._services, self._voice, opening, format=self._format, language=self._language, request_id=request_id
         )
         self._begun += 1
         self._open[name] = speech

@@ -26,13 +26,14 @@ def add(routes: APIRouter, services: Services) -> None:
         socket: WebSocket,
         voice_id: str,
         output_format: str = DEFAULT_FORMAT,
+        language_code: str | None = None,
         inactivity_timeout: str = DEFAULT_IDLE_S,
     ) -> None:
         async def run(connection: Connection) -> None:
             format = codec(output_format, services.sample_rate)
             _, opening = await connection.opening()
             speech = await WrittenSpeech.begin(
-                services, voice_id, opening, format=format, request_id=current_request_id()
+                services, voice_id, opening, format=format, language=language_code, request_id=current_request_id()
             )
             try:
                 async with asyncio.TaskGroup() as tasks:

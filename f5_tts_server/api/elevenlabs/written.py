@@ -50,9 +50,21 @@ class WrittenSpeech:
 
     @classmethod
     async def begin(
-        cls, services: Services, voice: str, opening: Opening, *, format: str, request_id: str
+        cls,
+        services: Services,
+        voice: str,
+        opening: Opening,
+        *,
+        format: str,
+        language: str | None,
+        request_id: str,
     ) -> WrittenSpeech:
-        """The speech that a first message asks for. Raises what `RequestBuilder` raises."""
+        """The speech that a first message asks for; ``language`` is the address's, which a message may overrule.
+
+        Raises what `RequestBuilder` raises.
+        """
+        if opening.language is None:
+            opening = opening.model_copy(update={"language": language})
         builder = services.builder
         speed = opening.voice_settings.speed if opening.voice_settings else None
         clip = await to_thread.run_sync(builder.stored, voice)
