@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from f5_tts_server.text.east_asian import EAST_ASIAN, normalize_east_asian
 from f5_tts_server.text.english import normalize_english
+from f5_tts_server.text.european import normalize_european
 from f5_tts_server.text.language import by_language
+from f5_tts_server.text.number_words import LANGUAGES
 
 # Other servers' clients send these.
 _BY_NAME = {
@@ -27,6 +30,7 @@ def normalize(text: str, language: str | None = None) -> str:
         language: a tag such as "en" or "de-AT", or its name in English; left out or "auto", each sentence's own is
             found out.
 
+    Numbers agree with the nouns written here (money, units), not with those of the text: "21 mesas" has a masculine number.
     Where numbers are not read in a language, or the language is not known, the text stays as it is: better digits than
     words of another language.
     """
@@ -36,4 +40,8 @@ def normalize(text: str, language: str | None = None) -> str:
 
 
 def _normalize(text: str, code: str) -> str:
-    return normalize_english(text) if code == "en" else text
+    if code == "en":
+        return normalize_english(text)
+    if code in EAST_ASIAN:
+        return normalize_east_asian(text, code)
+    return normalize_european(text, code) if code in LANGUAGES else text

@@ -86,8 +86,8 @@ def test_reading(written: str, spoken: str) -> None:
     [
         "Nothing to read here, it's all words.",
         "“Quoted” — and don’t touch… this!",
-        "今天5点, 3.14",
-        "Это 5 рублей",
+        "Κοστίζει 5 ευρώ",
+        "שלום 5",
         "",
         "a.m",
     ],

@@ -23,10 +23,12 @@ from f5_tts_server.f5.pinyin import pinyin_tokens
 from f5_tts_server.f5.text import PinyinFrontend, Vocab
 from f5_tts_server.inference_types import VoiceClip
 from f5_tts_server.text import Composer, SentenceCutter
+from f5_tts_server.text.language import by_language
+from f5_tts_server.text.normalization import normalize
 from f5_tts_server.text.plain import without_emoji, without_markdown
 from f5_tts_server.text.ssml import without_tags
 
-LENGTH = 6_000
+LENGTH = 4_000
 FAST_S = 0.15  # what takes no longer than this may grow as it likes
 MEL = MelConfig()
 SAMPLES = np.zeros(int(4.5 * MEL.sample_rate), np.float32)
@@ -82,6 +84,11 @@ CALLS: dict[str, Callable[[str], object]] = {
     "cutter": cut,
     "cutter fed bit by bit": cut_by_threes,
     "numbers": read,
+    "German": lambda text: normalize(text, "de"),
+    "French": lambda text: normalize(text, "fr"),
+    "Polish": lambda text: normalize(text, "pl"),
+    "Chinese": lambda text: normalize(text, "zh"),
+    "language": by_language,
     "markdown": without_markdown,
     "emoji": without_emoji,
     "tags": without_tags,

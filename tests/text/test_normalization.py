@@ -1,6 +1,10 @@
 """Numbers are read in the language of the sentence that they stand in, or left alone."""
 
+from pathlib import Path
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from f5_tts_server.text.language import UNKNOWN, by_language, detect
 from f5_tts_server.text.normalization import normalize
@@ -55,3 +59,48 @@ def test_the_language_asked_for_rules() -> None:
     assert normalize("the 5", "xx") == "the 5"
     assert normalize("Le 5", "English") == "Le five"
     assert normalize("I have 5.", "Auto") == "I have five."
+
+
+READINGS = [
+    line.split("\t")
+    for line in (Path(__file__).parent / "readings.tsv").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+
+
+@pytest.mark.parametrize(("code", "written", "spoken"), READINGS, ids=[f"{code} {text}" for code, text, _ in READINGS])
+def test_reading(code: str, written: str, spoken: str) -> None:
+    """Against what a speaker of the language reads out."""
+    assert normalize(written, code) == spoken
+
+
+PIECES = [
+    *(
+        "0",
+        "1",
+        "2",
+        "05",
+        "12",
+        "99",
+        "1999",
+        "2024",
+        "31",
+        "1.000",
+        "1 000",
+        "1,000",
+        ",5",
+        ".5",
+        ":",
+        ":30",
+        "/",
+        ".",
+    ),
+    *(" ", "-", "−", "+49", "%", " €", "$", "zł", "₽", "R$", "¥", "°C", "km", "км", "h", " Uhr", "er", "e", "º", "ª"),
+    *(" Mai", " mai", " de mayo", " maja", " мая", " roku", " году", "年", "个", "月", "am ", "o ", "w ", "x", "你"),
+]
+
+
+@given(st.sampled_from(sorted({code for code, _, _ in READINGS})), st.lists(st.sampled_from(PIECES), max_size=12))
+def test_any_digits_are_read_and_none_is_left(code: str, pieces: list[str]) -> None:
+    spoken = normalize("".join(pieces), code)
+    assert not any(character.isdecimal() for character in spoken), spoken
