@@ -1,0 +1,273 @@
+"""A real server with the toy model under thousands of requests, and what is left of them afterwards.
+
+    python -m tests.soak                      # 10,000 requests over all protocols, then 300 streams at once, then SIGTERM
+    python -m tests.soak --requests 500       # a short look
+
+Of the requests one in four leaves at a random moment, one in twenty is malformed; the seed decides which. Everything
+happens on the loopback address, ends by itself and is bounded in time. Prints what was seen as lines of a table and one
+JSON line; the exit code says whether all of it is as it should be:
+
+every request that was kept ended once and as it should, no reply was a 5xx, and afterwards no slot or place is held, there
+are as many threads and open files as before, and memory grew by less than 2 % over the second half.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import psutil
+from websockets.asyncio.client import connect
+
+from benchmarks.load import percentile
+from benchmarks.report import environment, print_last_line
+from tests.server import ServerProcess, running
+
+LIMIT_S = 120.0  # for one request
+SETTLES_S = 20.0
+PROBE_EVERY_S = 0.25
+WORDS = "when the old man came down to the harbor in the morning the boats were already far out on the water".split()
+
+Ask = Callable[["Soak", httpx.AsyncClient, random.Random], Awaitable[str]]
+
+
+def text(rng: random.Random) -> str:
+    return " ".join(rng.choices(WORDS, k=rng.choice([2, 6, 15, 40]))) + "."
+
+
+async def stream(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
+    """Server-sent events: exactly one final event."""
+    finals = errors = 0
+    async with client.stream("POST", "/v1/generate/stream", json={"gen_text": text(rng), "seed": 1}) as reply:
+        if reply.status_code != 200:
+            return soak.refused(reply.status_code)
+        async for line in reply.aiter_lines():
+            errors += line == "event: error"
+            finals += line.startswith("data:") and '"is_final": true' in line
+    return "ended" if (finals, errors) == (1, 0) else f"{finals} final events, {errors} errors"
+
+
+async def whole(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
+    reply = await client.post(
+        "/v1/generate", json={"gen_text": text(rng), "response_format": rng.choice(["wav", "flac"])}
+    )
+    return "ended" if reply.status_code == 200 and reply.json()["audio_base64"] else soak.refused(reply.status_code)
+
+
+async def openai(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
+    body = {
+        "model": "tts-1",
+        "voice": "alloy",
+        "input": text(rng),
+        "response_format": rng.choice(["mp3", "pcm", "opus"]),
+    }
+    reply = await client.post("/v1/audio/speech", json=body)
+    return "ended" if reply.status_code == 200 and reply.content else soak.refused(reply.status_code)
+
+
+async def elevenlabs(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
+    reply = await client.post(f"/v1/text-to-speech/{soak.voice}/stream", json={"text": text(rng)})
+    return "ended" if reply.status_code == 200 and reply.content else soak.refused(reply.status_code)
+
+
+async def socket(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
+    """Text that is written while it is spoken."""
+    url = str(client.base_url).replace("http", "ws", 1).rstrip("/")
+    async with connect(f"{url}/v1/audio/speech/stream", max_size=None, proxy=None) as connection:
+        await connection.send(json.dumps({"type": "session.config", "response_format": "pcm"}))
+        for _ in range(rng.randint(1, 3)):
+            await connection.send(json.dumps({"type": "input.text", "text": text(rng) + " "}))
+            await asyncio.sleep(rng.uniform(0, 0.05))
+        await connection.send(json.dumps({"type": "input.done"}))
+        async for message in connection:
+            if isinstance(message, str):
+                told = json.loads(message)
+                if told["type"] in ("session.done", "error"):
+                    return "ended" if told["type"] == "session.done" else str(told)
+    return "closed before its end"
+
+
+async def malformed(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
+    """Must be refused as the client's fault."""
+    content = rng.choice([
+        b"", b"{", b"[" * 5000, b'{"gen_text": 1}', b'{"gen_text": ""}', b'{"gen_text": "\\ud800"}', b"\xff\xfe",
+        b'{"gen_text": "x", "num_inference_steps": 1e999}', b'{"gen_text": "x", "seed": ' + b"9" * 10_000 + b"}",
+        b'{"gen_text": "...", "nothing": 1}', b'{"gen_text": "x", "ref_audio_base64": "AAAA", "ref_text": "x"}',
+    ])  # fmt: skip
+    path = rng.choice(["/v1/generate", "/v1/generate/stream", "/v1/audio/speech"])
+    reply = await client.post(path, content=content, headers={"Content-Type": "application/json"})
+    return "refused" if 400 <= reply.status_code < 500 else f"malformed, but {reply.status_code}: {content[:80]!r}"
+
+
+PROTOCOLS: list[Ask] = [stream, stream, whole, openai, elevenlabs, socket]
+
+
+@dataclass
+class Soak:
+    """What was seen."""
+
+    server: ServerProcess
+    voice: str = ""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    probes: list[float] = field(default_factory=list)
+    memory: list[tuple[int, int]] = field(default_factory=list)  # requests so far, bytes
+
+    def refused(self, status: int) -> str:
+        return "refused: full" if status == 429 else f"status {status}"
+
+    async def requests(self, count: int, at_once: int, seed: int) -> None:
+        """So many requests, some at a time."""
+        numbers = iter(range(count))
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=at_once)
+        async with httpx.AsyncClient(
+            base_url=self.server.url, limits=limits, timeout=LIMIT_S, trust_env=False
+        ) as client:
+            self.voice = (await client.get("/v1/audio/voices")).json()["voices"][0]["id"]
+
+            async def work() -> None:
+                for number in numbers:
+                    await self._one(client, random.Random(f"{seed} {number}"))
+                    if number % max(count // 40, 1) == 0:
+                        self.memory.append((number, self._process.memory_info().rss))
+
+            await asyncio.gather(*(work() for _ in range(at_once)))
+
+    async def _one(self, client: httpx.AsyncClient, rng: random.Random) -> None:
+        fate = rng.random()
+        ask = malformed if fate < 0.05 else rng.choice(PROTOCOLS)
+        asking = asyncio.ensure_future(ask(self, client, rng))
+        if 0.05 <= fate < 0.30:
+            await asyncio.wait({asking}, timeout=rng.choice([0.0, 0.01, 0.1, 0.5]))
+            if not asking.done():
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+                self.outcomes["left"] += 1
+                return
+        try:
+            outcome = await asyncio.wait_for(asking, LIMIT_S)
+        except (httpx.HTTPError, OSError, TimeoutError) as error:
+            outcome = f"{ask.__name__}: {type(error).__name__}"
+        self.outcomes[outcome] += 1
+
+    async def crowd(self, count: int) -> Counter[str]:
+        """So many streams at once: those for whom there is room end well, the others are told to come back."""
+        before = self.outcomes
+        self.outcomes = Counter()
+        async with httpx.AsyncClient(
+            base_url=self.server.url, limits=httpx.Limits(max_connections=None), timeout=LIMIT_S, trust_env=False
+        ) as client:
+            rngs = [random.Random(number) for number in range(count)]
+            for outcome in await asyncio.gather(*(stream(self, client, rng) for rng in rngs)):
+                self.outcomes[outcome] += 1
+        crowd, self.outcomes = self.outcomes, before
+        return crowd
+
+    async def probe(self) -> None:
+        async with httpx.AsyncClient(base_url=self.server.url, timeout=LIMIT_S, trust_env=False) as client:
+            while True:
+                began = time.monotonic()
+                (await client.get("/livez")).raise_for_status()
+                self.probes.append(time.monotonic() - began)
+                await asyncio.sleep(PROBE_EVERY_S)
+
+    @property
+    def _process(self) -> psutil.Process:
+        return psutil.Process(self.server.process.pid)
+
+    def held(self) -> dict[str, int]:
+        """What the server holds now."""
+        engine = httpx.get(f"{self.server.url}/v1/health").json()["engine"]
+        return {
+            "slots": sum(slot["in_use"] for slot in engine["slots"].values()),
+            "queued": sum(queue["depth"] for queue in engine["queues"].values()),
+            "threads": self._process.num_threads(),
+            "open files": self._process.num_fds(),
+        }
+
+    def growth(self) -> float:
+        """Of memory over the second half of the requests, as a share: medians of its two quarters."""
+        half = [size for _, size in sorted(self.memory)][len(self.memory) // 2 :]
+        middle = len(half) // 2
+        return percentile(half[middle:], 50) / percentile(half[:middle], 50) - 1
+
+
+async def soak(server: ServerProcess, options: argparse.Namespace) -> dict[str, Any]:
+    seen = Soak(server)
+    await seen.requests(60, options.at_once, seed=-1)  # threads and connections that stay are there from now on
+    await asyncio.sleep(2)
+    seen.outcomes.clear()
+    seen.memory.clear()
+    before = seen.held()
+    probing = asyncio.create_task(seen.probe())
+    began = time.monotonic()
+    await seen.requests(options.requests, options.at_once, options.seed)
+    seconds = time.monotonic() - began
+    crowd = await seen.crowd(options.crowd)
+    probing.cancel()
+    end = time.monotonic() + SETTLES_S
+    while (after := seen.held()) != before and time.monotonic() < end:  # noqa: ASYNC110 - it is another process
+        await asyncio.sleep(0.5)
+    return {
+        "requests": options.requests,
+        "seconds": round(seconds, 1),
+        "outcomes": dict(seen.outcomes),
+        "crowd": dict(crowd),
+        "before": before,
+        "after": after,
+        "memory growth": round(seen.growth(), 4),
+        "livez, ms": {f"p{p}": round(1e3 * percentile(seen.probes, p), 1) for p in (50, 99)},
+    }
+
+
+async def stop_in_the_middle(server: ServerProcess) -> dict[str, Any]:
+    """SIGTERM while streams run: all of them end well within the grace period, and so does the process."""
+    seen = Soak(server)
+    async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S, trust_env=False) as client:
+        streams = [asyncio.ensure_future(stream(seen, client, random.Random(number))) for number in range(16)]
+        await asyncio.sleep(0.3)
+        server.signal(signal.SIGTERM)
+        ends = Counter(await asyncio.gather(*streams))
+    return {"ends": dict(ends), "exit code": await asyncio.to_thread(server.wait, 60)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--at-once", type=int, default=24)
+    parser.add_argument("--crowd", type=int, default=300, help="streams at once, after the requests")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with running("--stall-timeout-s", "20", toy={"step_s": 0.0005}) as server:
+        results = asyncio.run(soak(server, options))
+        results["SIGTERM"] = asyncio.run(stop_in_the_middle(server))
+        results["errors in the log"] = server.log.count(" ERROR ") + server.log.count(" CRITICAL ")
+    faults = [
+        *(f"an outcome: {outcome}" for outcome in results["outcomes"] if outcome not in ENDS),
+        *(f"of the crowd: {outcome}" for outcome in results["crowd"] if outcome not in ENDS),
+        *(f"{what}: {results['before'][what]} before, {results['after'][what]} after"
+          for what in results["before"] if results["after"][what] > results["before"][what]),
+        *(["memory grew"] if results["memory growth"] > 0.02 else []),
+        *(["SIGTERM"] if results["SIGTERM"]["exit code"] != 0 else []),
+        *(["the log has errors"] if results["errors in the log"] else []),
+    ]  # fmt: skip
+    for name, value in {**results, "not as it should be": faults or "nothing"}.items():
+        print(f"{name:22} {value}")
+    print_last_line("soak", environment("uvicorn", "fastapi"), {**results, "faults": faults})
+    return 1 if faults else 0
+
+
+ENDS = ("ended", "left", "refused", "refused: full")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
