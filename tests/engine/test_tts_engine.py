@@ -298,6 +298,18 @@ async def test_readers_that_read_nothing_make_nobody_wait() -> None:
             ticket.cancel()
 
 
+async def test_a_long_text_that_is_far_ahead_of_its_listener_makes_nobody_wait() -> None:
+    """A client may take in minutes of audio that nobody has heard yet, and once held its place until all was made."""
+    async with running(ToyPrograms(step_s=0.002), max_concurrent_requests=1) as engine:
+        long = engine.submit(request(LONG * 20))
+        reading = asyncio.create_task(audio(long))
+        await audio(engine.submit(request()))
+        assert not reading.done()
+        long.cancel()
+        with suppress(AssertionError):  # it did not end well
+            await reading
+
+
 async def test_a_reader_that_wakes_up_gets_everything() -> None:
     toy = ToyPrograms()
     async with running(toy, max_concurrent_requests=1, send_buffer_s=3.0) as engine:

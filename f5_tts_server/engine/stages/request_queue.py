@@ -2,7 +2,8 @@
 
 Requests wait here until fewer than ``max_concurrent_requests`` need work and the next one can be begun without its
 listener, or one who listens already, running out of audio (`engine.admission`). A request that rests needs no work: its
-reader has much left to read or reads nothing, or its text is still being written. Requests begin in order of arrival,
+reader has much left to read or reads nothing, or its text is still being written; one that is far ahead of its listener
+goes on, but holds nobody up. Requests begin in order of arrival,
 but a short one may pass a long one that does not fit yet; not for ever. The first segment of a request is asked for at
 once; later ones while fewer than ``segments_ahead`` are in flight, the listener nearest to running out of audio first.
 Time limits, readers that stopped reading and a bound on unread audio are kept here as well.
@@ -25,6 +26,7 @@ from f5_tts_server.inference_types import Failed, RequestError
 
 _TICK_S = 0.1  # how late a deadline may be noticed
 _PASSED_FOR_S = 5.0  # nobody who came later begins before a request that has waited for so long
+_AHEAD_S = 10.0  # a request that is so far ahead of its listener leaves its place to others
 _RESTS_AFTER_S = 2.0  # a reader that takes nothing for so long is not listening now
 
 
@@ -175,11 +177,12 @@ class RequestQueue:
         now = self._clock()
         working = [job for job in self._active.values() if not self._rests(job, now)]
         outlooks = [self._outlook(job) for job in working]
+        places = self._options.max_concurrent_requests - sum(not self._well_ahead(job, now) for job in working)
         for job in list(self._waiting):
-            if len(working) >= self._options.max_concurrent_requests:
+            if places <= 0:
                 break
             outlook = self._outlook(job)
-            if working and not can_begin(now, outlooks, outlook):
+            if outlooks and not can_begin(now, outlooks, outlook):
                 if now - job.submitted > _PASSED_FOR_S:
                     break
                 continue
@@ -187,7 +190,7 @@ class RequestQueue:
             self._active[job.arrival] = job
             job.active = job.preparing = True
             started.append(job)
-            working.append(job)
+            places -= 1
             outlooks.append(outlook)
         return started
 
@@ -208,6 +211,10 @@ class RequestQueue:
     def _rests(self, job: Job, now: float) -> bool:
         """Whether a request needs no work now, so that another may be worked on in its place."""
         return not (job.preparing or job.in_flight) and (job.idle or self._reader_has_enough(job, now))
+
+    def _well_ahead(self, job: Job, now: float) -> bool:
+        playback = job.playback
+        return playback.live and playback.due(job.seconds_planned) - now > _AHEAD_S
 
     def _reader_has_enough(self, job: Job, now: float) -> bool:
         events = job.events
