@@ -21,7 +21,7 @@ from f5_tts_server.api.request_id import RequestIdFilter, RequestIdMiddleware
 from f5_tts_server.api.services import Services
 from f5_tts_server.inference_types import Programs, SamplingDefaults
 from f5_tts_server.loading import load_programs, sampling_defaults
-from f5_tts_server.serving import FLUSH_S, DrainingServer
+from f5_tts_server.serving import FLUSH_S, DrainingServer, check_address
 from f5_tts_server.settings import Settings, read_settings
 from f5_tts_server.tts_engine import TTSEngine
 from f5_tts_server.voices.store import VoiceError, VoiceStore
@@ -29,7 +29,7 @@ from f5_tts_server.voices.transcription import Transcriber
 
 EMBEDDED_VOICES = Path(__file__).parent / "embedded" / "assets"
 
-PROBE_PATHS = ("/livez", "/readyz", "/metrics")
+PROBE_PATHS = ("/livez", "/readyz", "/metrics", "/v1/health")
 
 log = logging.getLogger("f5.server")
 
@@ -98,9 +98,9 @@ def configure_logging(level: str) -> None:
 
 
 def _not_a_probe(record: logging.LogRecord) -> bool:
-    """Probes and scrapes come every few seconds and say nothing when they go well."""
+    """Probes and scrapes come every few seconds and tell nothing that the log does not say once by itself."""
     message = record.getMessage()
-    return not (message.endswith(" 200") and any(f"GET {path} " in message for path in PROBE_PATHS))
+    return not (message.endswith((" 200", " 503")) and any(f"GET {path} " in message for path in PROBE_PATHS))
 
 
 def serve(app: FastAPI) -> int:
@@ -118,7 +118,10 @@ def serve(app: FastAPI) -> int:
     )
     server = DrainingServer(config, drain=lambda: engine.drain(settings.grace_s), fatal=lambda: engine.load_failure)
     server.run()
-    return server.exit_code
+    if server.failure is None:
+        return 0
+    log.critical("stopped: %s", server.failure)  # the last line: whoever looks at the end of the log finds the reason
+    return 1
 
 
 def main(arguments: list[str], program: str = "python main.py") -> int:
@@ -126,6 +129,8 @@ def main(arguments: list[str], program: str = "python main.py") -> int:
     settings = read_settings(arguments, program=program)
     configure_logging(settings.log_level)
     try:
+        if settings.offline is None:
+            check_address(settings.host, settings.port)
         app = create_app(settings)
     except (OSError, ValueError, VoiceError) as error:
         print(error, file=sys.stderr)

@@ -346,5 +346,5 @@ class Programs(Protocol):
         """
 
     # inference thread, before anything else
-    def warm_up(self) -> None:
-        """Compile everything; nothing compiles afterwards."""
+    def warm_up(self, progress: Callable[[int, int], None]) -> None:
+        """Compile everything; nothing compiles afterwards. ``progress`` hears how many of how many, from any thread."""

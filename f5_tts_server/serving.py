@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from types import FrameType
 
@@ -21,10 +22,23 @@ INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
 FLUSH_S = 5  # for the last bytes of streams that were ended
 
 
+def check_address(host: str, port: int) -> None:
+    """Raises OSError, in a sentence, where nothing can listen; uvicorn finds out when the model is being loaded."""
+    try:
+        for family, kind, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except OSError as error:
+        raise OSError(f"cannot listen on {host} port {port}: {error.strerror} (F5_HOST, F5_PORT)") from error
+
+
 class DrainingServer(uvicorn.Server):
     """Runs ``drain`` on the first SIGTERM or SIGINT, then shuts down; a second SIGINT ends the process at once.
 
-    When ``fatal`` gives a reason, the server cannot become ready: it stops with exit code 1.
+    When ``fatal`` gives a reason, the server cannot become ready: it stops, and ``failure`` is that reason.
     """
 
     def __init__(
@@ -33,7 +47,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
         self._fatal = fatal
-        self.exit_code = 0
+        self.failure: str | None = None
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -44,7 +58,7 @@ class DrainingServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if (reason := self._fatal()) is not None and not self.should_exit:
             log.critical("stopping: %s", reason)
-            self.exit_code = 1
+            self.failure = reason
             self.should_exit = True
         return await super().on_tick(counter)
 

@@ -61,6 +61,7 @@ log = logging.getLogger("f5.engine")
 
 _DRAIN_POLL_S = 0.05
 _JOIN_S = 10.0
+_SAY_S = 5.0  # between two lines of the log while programs are compiled
 
 
 class EngineState(Enum):
@@ -102,6 +103,8 @@ class TTSEngine:
         self._programs: Programs | None = None
         self._scheduler: Scheduler | None = None
         self._compiled_at_ready = 0
+        self._compiled: tuple[int, int] | None = None  # programs of the model, while they are compiled and afterwards
+        self._say_next = 0.0
         self._loaded = threading.Event()
         self._arrivals = itertools.count()
         self._ledger = Ledger(options.first_segment_s)
@@ -286,7 +289,7 @@ class TTSEngine:
                 # Something that the operator can cure, said in a sentence; anything else is a death with its traceback.
                 self._break(f"the model could not be loaded: {error}")
                 return
-            programs.warm_up()
+            programs.warm_up(self._compiling)
         self._scheduler = self.scheduler_type(
             buckets=programs.buckets,
             slots=programs.slots,
@@ -345,6 +348,13 @@ class TTSEngine:
         """Whoever repeats a stage's turns has met an error that the stage did not handle: nothing can be served now."""
         self._break(f"the {name} stage died: {type(error).__name__}: {error}")
 
+    def _compiling(self, done: int, total: int) -> None:
+        """So many of the model's programs are compiled; said every few seconds."""
+        self._compiled = (done, total)
+        if done == total or self._clock() >= self._say_next:
+            self._say_next = self._clock() + _SAY_S
+            log.info("compiled %d of %d programs", done, total)
+
     def _break(self, failure: str) -> None:
         """Nothing can be served any more: everyone hears why."""
         self.failure = failure
@@ -372,6 +382,7 @@ class TTSEngine:
                 name: {"depth": depth, "limit": limit} for name, (depth, limit) in self._queues(active, waiting).items()
             },
             "slots": self._slots(),
+            "compiled": None if self._compiled is None else dict(zip(("done", "of"), self._compiled, strict=True)),
         }
 
     def _queues(self, active: int, waiting: int) -> dict[str, tuple[int, int]]:

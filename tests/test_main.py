@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import av
@@ -302,8 +303,49 @@ def test_the_port_answers_while_the_model_is_loaded() -> None:
 def test_a_model_that_does_not_load_ends_the_process_with_a_sentence() -> None:
     with running(toy={"load_error": "no weights at /nowhere"}, ready=False) as server:
         assert server.wait() == 1
-        assert "the model could not be loaded: no weights at /nowhere" in server.log
+        assert "the model could not be loaded: no weights at /nowhere" in server.log.splitlines()[-1]
         assert "Traceback" not in server.log
+
+
+def test_while_it_loads_the_server_tells_how_far_it_is_and_probes_leave_no_line() -> None:
+    """A first start compiles for minutes: nothing said how far it was, and each probe's 503 was a line of the log."""
+    with running(toy={"load_s": 3.0}, ready=False) as server:
+        seen = set()
+        while httpx.get(f"{server.url}/readyz").status_code == 503:
+            compiled = httpx.get(f"{server.url}/v1/health").json()["engine"]["compiled"]
+            if compiled is not None:
+                assert compiled["of"] == 7
+                seen.add(compiled["done"])
+            httpx.get(f"{server.url}/livez")
+            time.sleep(0.05)
+        assert len(seen) >= 3, seen
+        assert httpx.get(f"{server.url}/v1/health").json()["engine"]["compiled"] == {"done": 7, "of": 7}
+        assert "compiled 1 of 7 programs" in server.log and "compiled 7 of 7 programs" in server.log
+        assert not [line for line in server.log.splitlines() if "GET /" in line]
+        assert httpx.get(f"{server.url}/v1/nowhere").status_code == 404
+        until(lambda: "GET /v1/nowhere" in server.log)
+
+
+def test_a_taken_port_is_seen_before_the_model_is_loaded() -> None:
+    """The model was compiled first, minutes after which the server found out that it could not listen."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "main.py", "--port", port]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2 and not done.stdout
+    (line,) = done.stderr.splitlines()
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in line
+
+
+def test_a_folder_of_voices_that_cannot_be_written_is_seen_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "main.py", "--port", "0", "--voices-folder", str(tmp_path / "file" / "voices")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "folder of voices" in line and str(tmp_path) in line
 
 
 def test_too_many_requests_are_told_when_to_come_back() -> None:

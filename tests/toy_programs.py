@@ -112,8 +112,10 @@ class ToyPrograms:
     def frontend(self) -> ToyPrograms:
         return self
 
-    def warm_up(self) -> None:
-        self.sleep(self.load_s)
+    def warm_up(self, progress: Callable[[int, int], None]) -> None:
+        for done in range(1, 8):
+            self.sleep(self.load_s / 7)
+            progress(done, 7)
         self.compile_count = 7
 
     def prepare_reference(self, clip: bytes, text: str) -> Reference:

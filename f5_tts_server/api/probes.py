@@ -26,6 +26,13 @@ class SlotState(BaseModel):
     of: int
 
 
+class Compiled(BaseModel):
+    """How far the start is."""
+
+    done: int
+    of: int
+
+
 class EngineHealth(BaseModel):
     """The four threads and what is between them."""
 
@@ -34,6 +41,7 @@ class EngineHealth(BaseModel):
     threads: dict[str, bool] = Field(description="whether each is alive")
     queues: dict[str, QueueState]
     slots: dict[str, SlotState] = Field(description="by bucket of padded frames")
+    compiled: Compiled | None = Field(description="programs of the model; null before the first")
 
 
 class Orchestrator(BaseModel):

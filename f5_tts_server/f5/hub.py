@@ -9,14 +9,18 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+import httpx2
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
+    FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
     XetDownloadError,
@@ -76,6 +80,8 @@ _LICENCES = {
     "SWivid/E2-TTS": "code MIT, weights CC-BY-NC-4.0: not for commercial use",
     "charactr/vocos-mel-24khz": "code and weights MIT",
 }
+
+_REACH_S = 10.0
 
 _HUB_NAME = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w.-]+))?(/(?P<path>.+))?")
 
@@ -161,8 +167,10 @@ def _local_weights(model: str) -> Path:
     if path.is_dir():
         return _only_weights(path)
     if not path.is_file():
+        close = get_close_matches(model, ("embedded", *RELEASED), n=1)
+        meant = f"did you mean {close[0]}? Else " if close else ""
         raise ModelFilesError(
-            f"there is no model {model!r}: name one of {', '.join(RELEASED)}, a file ending in "
+            f"there is no model {model!r}: {meant}name one of embedded, {', '.join(RELEASED)}, a file ending in "
             f"{', '.join(WEIGHT_SUFFIXES)}, a folder that holds one, or hf://owner/repo/file"
         )
     return path
@@ -180,12 +188,15 @@ def _only_weights(folder: Path) -> Path:
 
 def _download(file: HubFile) -> Path:
     """The file's path in the cache of huggingface_hub, where it is put first if it is not there."""
-    if not isinstance(try_to_load_from_cache(file.repository, file.path, revision=file.revision), str):
+    cached = isinstance(try_to_load_from_cache(file.repository, file.path, revision=file.revision), str)
+    if not cached:
         licence = _LICENCES.get(file.repository, "see the model card for its licence")
         logger.warning("Downloading %s (%s)", file, licence)
     try:
+        if not cached:
+            _reach(file)
         return Path(hf_hub_download(file.repository, file.path, revision=file.revision))
-    except LocalEntryNotFoundError as error:  # nothing in the cache, and no way to the hub
+    except (LocalEntryNotFoundError, _Unreachable) as error:  # nothing in the cache, and no way to the hub
         raise ModelFilesError(
             f"{file} is not on this machine and the Hugging Face hub cannot be reached. Either fetch it where there is "
             f"a network (hf download {file.repository} {file.path} --revision {file.revision}) and bring the cache "
@@ -205,6 +216,23 @@ def _download(file: HubFile) -> Path:
         raise ModelFilesError(f"{file.repository} has no file {file.path} at revision {file.revision}") from error
     except (HfHubHTTPError, XetDownloadError, OSError) as error:
         raise ModelFilesError(f"{file} could not be downloaded: {error}") from error
+
+
+class _Unreachable(Exception):
+    """The hub does not answer."""
+
+
+def _reach(file: HubFile) -> None:
+    """Ask the hub for a file once; `hf_hub_download` asks for half a minute where there is no network.
+
+    Raises _Unreachable. What else may be wrong with the file is left to the download.
+    """
+    try:
+        get_hf_file_metadata(hf_hub_url(file.repository, file.path, revision=file.revision), timeout=_REACH_S)
+    except (httpx2.TransportError, OfflineModeIsEnabled) as error:
+        raise _Unreachable from error
+    except (HfHubHTTPError, FileMetadataError):
+        return
 
 
 def _by_hand(file: HubFile) -> str:

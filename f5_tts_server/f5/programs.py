@@ -7,6 +7,7 @@ Which of a server's threads may call what is said in each section's heading.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -341,12 +342,26 @@ class Programs:
 
     # Compilation ----------------------------------------------------------------------------------------------------
 
-    def warm_up(self) -> None:
-        """Compiles every program; nothing compiles afterwards."""
+    def warm_up(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Compiles every program; nothing compiles afterwards.
+
+        `progress` hears how many of how many are done, from any thread.
+        """
+        finished, total = itertools.count(1), self._program_count
         # XLA compiles one program on one core and lets go of the interpreter, which meanwhile traces the next ones.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            compiling = {key: pool.submit(lowered.compile) for key, lowered in self._lowered()}
+            compiling = {}
+            for key, lowered in self._lowered():
+                compiling[key] = pool.submit(lowered.compile)
+                compiling[key].add_done_callback(lambda _: progress(next(finished), total))
         self._compiled = {key: compiled.result() for key, compiled in compiling.items()}
+
+    @property
+    def _program_count(self) -> int:
+        """How many `_lowered` gives, which is known before they are traced."""
+        analyses = len(self._analysed_widths) if self.model.vocoder.analyses else 0
+        for_each_bucket = 3 + len(self.step_sizes) * (3 - self._fewest_passes)
+        return 3 + analyses + len(self.buckets) * for_each_bucket
 
     def _lowered(self) -> Iterator[tuple[tuple[Any, ...], jax.stages.Lowered]]:
         """Every program's key and its trace."""

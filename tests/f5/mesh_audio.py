@@ -1,4 +1,6 @@
-"""Speaks the same segments on three meshes of eight virtual CPU devices; prints errors and collectives as JSON.
+"""Speaks the same segments on three meshes of eight virtual CPU devices; prints differences and collectives as JSON.
+
+Of a tiny model, or with ``embedded`` for an argument of the embedded voice on the meshes 1x1, 8x1 and 4x2.
 
 A process of its own: the number of devices is fixed when JAX starts.
 """
@@ -18,19 +20,23 @@ from pathlib import Path
 
 import numpy as np
 
+from f5_tts_server.embedded.config import ASSETS
 from f5_tts_server.f5.placement import make_mesh
 from f5_tts_server.f5.programs import Programs
+from f5_tts_server.formats.pcm import int16_samples
+from f5_tts_server.inference_types import VoiceClip
 from f5_tts_server.models import load_model
+from f5_tts_server.voices.store import VoiceStore
 from tests import tiny_model
 from tests.clips import file, noise
 from tests.f5.rows import TEXTS, Row
 
-NFE, SLOTS, BUCKET = 5, 8, 448
+NFE, SLOTS, BUCKET = 8, 8, 608
 
 
-def speak(programs: Programs) -> list[np.ndarray]:
-    """The mels of all texts, made together."""
-    reference = programs.frontend.prepare_reference(file(noise(1.3)), "What the clip says.")
+def speak(programs: Programs, clip: VoiceClip) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The mels of all texts, made together, and their samples in 16 bits."""
+    reference = programs.frontend.prepare_reference(clip.audio, clip.text)
     schedule, state = programs.schedule(NFE, True), programs.new_state(BUCKET)
     plans = [programs.frontend.plan(text, reference, speed=1.0, seconds=None) for text in TEXTS]
     for slot, plan in enumerate(plans):
@@ -38,17 +44,25 @@ def speak(programs: Programs) -> list[np.ndarray]:
         state = programs.insert(state, prefilled, 2 * slot)
     for index in range(NFE):
         state = programs.step(BUCKET, state, [Row(2 * slot, schedule, index, 2.0) for slot in range(len(plans))])
-    return [programs.take(state, 2 * slot, plan).frames for slot, plan in enumerate(plans)]
+    mels = [programs.take(state, 2 * slot, plan) for slot, plan in enumerate(plans)]
+    return [(mel.frames, int16_samples(programs.vocode(mel, 0, len(mel.frames)))) for mel in mels]
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        model = load_model(**tiny_model.write(Path(folder)), max_frames=BUCKET)  # type: ignore[arg-type]
-    spoken: dict[str, list[np.ndarray]] = {}
+def main(arguments: list[str]) -> None:
+    if arguments == ["embedded"]:
+        meshes = ("1x1", "8x1", "4x2")
+        model = load_model("embedded", max_frames=BUCKET)
+        clip = VoiceStore(None, ASSETS).default.clip
+    else:
+        meshes = ("1x1", "8x1", "2x4")
+        with tempfile.TemporaryDirectory() as folder:
+            model = load_model(**tiny_model.write(Path(folder)), max_frames=BUCKET)  # type: ignore[arg-type]
+        clip = VoiceClip(file(noise(1.3)), "What the clip says.")
+    spoken: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     collectives: dict[str, dict[str, int]] = {}
     gathered: list[str] = []
     dim = model.config.backbone.dim
-    for mesh in ("1x1", "8x1", "2x4"):
+    for mesh in meshes:
         programs = Programs(
             model,
             make_mesh(mesh, model.config.backbone.heads),
@@ -58,7 +72,7 @@ def main() -> None:
             max_steps=8,
         )
         programs.warm_up()
-        spoken[mesh] = speak(programs)
+        spoken[mesh] = speak(programs, clip)
         text = programs.step_text(BUCKET, SLOTS)
         collectives[mesh] = dict(Counter(re.findall(r"= \S+ (all-reduce|all-gather|all-to-all)\(", text)))
         # A weight's gather would give back its whole shape: one of the stack's [.., dim, n] or [.., n, dim] leaves.
@@ -69,13 +83,22 @@ def main() -> None:
     errors = {
         mesh: max(
             float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
-            for ours, theirs in zip(mels, spoken["1x1"], strict=True)
+            for (ours, _), (theirs, _) in zip(clips, spoken["1x1"], strict=True)
         )
-        for mesh, mels in spoken.items()
+        for mesh, clips in spoken.items()
     }
-    json.dump({"errors": errors, "collectives": collectives, "gathered_weights": gathered}, sys.stdout)
+    # Of 32,768: the largest difference between two 16-bit samples.
+    steps = {
+        mesh: max(
+            int(np.abs(ours.astype(int) - theirs).max())
+            for (_, ours), (_, theirs) in zip(clips, spoken["1x1"], strict=True)
+        )
+        for mesh, clips in spoken.items()
+    }
+    result = {"errors": errors, "sample_steps": steps, "collectives": collectives, "gathered_weights": gathered}
+    json.dump(result, sys.stdout)
     print()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

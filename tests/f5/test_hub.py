@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -205,6 +206,22 @@ def test_without_a_network_the_error_says_what_to_put_where(tmp_path: Path, call
     assert "HF_HOME" in error
     assert put in error
     assert "F5_MODEL" in error or "F5_VOCODER" in error
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(tmp_path: Path) -> None:
+    """huggingface_hub retried for half a minute where there is no network, while the server only said "loading"."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # nobody listens here
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        answer = resolve(tmp_path, "backbone_files('F5TTS_v1_Base')", HF_ENDPOINT=endpoint)
+    assert "the Hugging Face hub cannot be reached" in answer["error"]
+    assert "Retry" not in answer["log"]
+
+
+def test_a_mistyped_model_is_told_with_what_was_probably_meant() -> None:
+    for typed, meant in (("F5TTS_v1_base", "F5TTS_v1_Base"), ("embeded", "embedded"), ("E2TTS-Base", "E2TTS_Base")):
+        with pytest.raises(hub.ModelFilesError, match=f"did you mean {meant}?"):
+            hub.backbone_files(typed)
 
 
 def test_released_names_are_pinned_to_commits() -> None:

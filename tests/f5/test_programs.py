@@ -30,7 +30,10 @@ from tests.f5.rows import TEXTS, Row
 def build(model: SpeechModel, **options: Any) -> Programs:
     settings = {"buckets": (256, 448), "slots": 4, "step_sizes": (1, 4), "max_steps": 16, "vocode_block": 24, **options}
     programs = Programs(model, make_mesh("1x1", 8), **settings)
-    programs.warm_up()
+    told: list[tuple[int, int]] = []
+    programs.warm_up(lambda done, total: told.append((done, total)))
+    count = len(programs._compiled)
+    assert sorted(told) == [(done, count) for done in range(1, count + 1)], "the start's progress is miscounted"
     return programs
 
 
