@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "inference_types": set(),
     "limits": set(),
     "f5": set(),
-    "embedded": {"f5"},
+    "embedded": {"f5", "text"},
     "formats": set(),
     "engine": {"inference_types", "limits", "formats"},
     "tts_engine": {"inference_types", "engine"},

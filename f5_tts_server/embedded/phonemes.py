@@ -1,6 +1,6 @@
 """English text to the phoneme symbols that the embedded voice was trained on.
 
-`phonemes(text)` never fails: digits become words, accents are dropped, what has no English reading (emoji, other
+`phonemes(text)` never fails: digits that no normalization has read become words, accents are dropped, what has no English reading (emoji, other
 scripts) is silent; `count_letters` tells how much that is.
 """
 
@@ -12,6 +12,7 @@ from collections import Counter
 from functools import lru_cache
 
 from f5_tts_server.embedded.pronunciation import CONSONANTS, STRESSES, VOWELS, pronounce
+from f5_tts_server.text.english import cardinal, digit_by_digit
 
 PAUSES: tuple[str, ...] = (",", ".", "?", "!")
 BOUNDARY = " "  # between words; has no length and is no token
@@ -19,30 +20,6 @@ BOUNDARY = " "  # between words; has no length and is no token
 SYMBOLS: tuple[str, ...] = (*PAUSES, *CONSONANTS, *(stress + vowel for vowel in VOWELS for stress in STRESSES))
 """Every token of the model, in the order of its `vocab.txt`."""
 
-_UNITS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
-_TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_SCALES = ((10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred"))
 _SIGNS = {
     "%": "percent", "&": "and", "+": "plus", "@": "at", "=": "equals", "$": "dollars", "£": "pounds",
     "€": "euros", "°": "degrees", "#": "number", "×": "times", "÷": "divided by", "<": "less than",
@@ -80,18 +57,6 @@ _LONGEST_WORD = 45  # letters, those of the longest English word; what is longer
 _TOKEN = re.compile(r"[A-Za-z]++(?:'[A-Za-z]++)*+'?|\d++(?:,\d{3}(?!\d))++|\d++|\S|\n")
 _LETTER = re.compile(r"(?:\A|[^A-Za-z])[A-Za-z]\Z")  # alone
 _SHORT_FORM = re.compile(r"(?:\A|[^A-Za-z])[A-Za-z]\.[A-Za-z]\Z")  # "e.g", "p.m"
-
-
-def number_words(number: int) -> list[str]:
-    """A whole number in English words; from a thousand billion on, digit by digit."""
-    if number >= 10**12:
-        return [_UNITS[int(digit)] for digit in str(number)]
-    if number < 20:
-        return [_UNITS[number]]
-    if number < 100:
-        return [_TENS[number // 10], *([_UNITS[number % 10]] if number % 10 else [])]
-    size, name = next((size, name) for size, name in _SCALES if number >= size)
-    return [*number_words(number // size), name, *(number_words(number % size) if number % size else [])]
 
 
 def _plain(text: str) -> str:
@@ -144,15 +109,13 @@ def words(text: str) -> list[str]:
         if token[0].isascii() and token[0].isalpha():
             found += (token[at : at + _LONGEST_WORD] for at in range(0, len(token), _LONGEST_WORD))
         elif token[0].isdecimal():
-            digits = token.replace(",", "")
             fraction = (
                 joined
                 and match.start() >= 2
                 and plain[match.start() - 1] == "."
                 and plain[match.start() - 2].isdecimal()
             )
-            spelt = fraction or len(digits) > 15 or (len(digits) > 1 and digits.startswith("0"))
-            found += [_UNITS[int(digit)] for digit in digits] if spelt else number_words(int(digits))
+            found += (digit_by_digit(token) if fraction else cardinal(token)).replace("-", " ").split()
         elif token == "." and joined and following.isalnum():
             if following.isdecimal() or plain[match.start() - 1 : match.start()].isdecimal():
                 found.append("point")

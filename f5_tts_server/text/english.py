@@ -58,18 +58,18 @@ def _spoken(number: int, to: str = "cardinal") -> str:
     return words.replace(",", "")
 
 
-def _digits(text: str) -> str:
+def digit_by_digit(text: str) -> str:
     """Digit by digit; anything else is left out."""
     return " ".join(_spoken(int(digit)) for digit in text if digit.isdigit())
 
 
-def _cardinal(text: str) -> str:
+def cardinal(text: str) -> str:
     """A written number, maybe with sign, thousands separators and decimals."""
     sign = "minus " if text[0] in "-−" else ""
     whole, _, decimals = text.lstrip("-−").replace(",", "").partition(".")
     spelt = len(whole) > _MOST_DIGITS or (len(whole) > 1 and whole[0] == "0")
-    words = _digits(whole) if spelt else _spoken(int(whole))
-    return f"{sign}{words}{f' point {_digits(decimals)}' if decimals else ''}"
+    words = digit_by_digit(whole) if spelt else _spoken(int(whole))
+    return f"{sign}{words}{f' point {digit_by_digit(decimals)}' if decimals else ''}"
 
 
 def _is_one(text: str) -> bool:
@@ -114,12 +114,12 @@ def _money(match: re.Match[str]) -> str:
 def _amount(currency: Currency, amount: str, magnitude: str | None, sign: str | None) -> str:
     minus = "minus " if sign else ""
     if magnitude:
-        return f"{minus}{_cardinal(amount)} {MAGNITUDES[magnitude.lower()]} {currency.many}"
+        return f"{minus}{cardinal(amount)} {MAGNITUDES[magnitude.lower()]} {currency.many}"
     whole, _, cents = amount.replace(",", "").partition(".")
     if cents and (len(cents) != 2 or not currency.cent):
-        return f"{minus}{_cardinal(amount)} {currency.many}"
+        return f"{minus}{cardinal(amount)} {currency.many}"
     words = (
-        [] if cents and int(whole) == 0 else [f"{_cardinal(whole)} {currency.one if whole == '1' else currency.many}"]
+        [] if cents and int(whole) == 0 else [f"{cardinal(whole)} {currency.one if whole == '1' else currency.many}"]
     )
     if cents and int(cents):
         words.append(f"{_spoken(int(cents))} {currency.cent if int(cents) == 1 else currency.cents}")
@@ -190,7 +190,7 @@ def _vulgar(match: re.Match[str]) -> str:
         return "half"
     if not whole:
         return f"{_spoken(fraction.numerator)} {one if fraction.numerator == 1 else many}"
-    return f"{_cardinal(whole)} and {'a' if fraction.numerator == 1 else _spoken(fraction.numerator)} " + (
+    return f"{cardinal(whole)} and {'a' if fraction.numerator == 1 else _spoken(fraction.numerator)} " + (
         one if fraction.numerator == 1 else many
     )
 
@@ -220,7 +220,7 @@ def _decade(match: re.Match[str]) -> str:
 
 def _quantity(match: re.Match[str]) -> str:
     one, many = UNITS[match.group("unit")]
-    return f"{_cardinal(match.group('number'))} {one if _is_one(match.group('number')) else many}"
+    return f"{cardinal(match.group('number'))} {one if _is_one(match.group('number')) else many}"
 
 
 def _feet(match: re.Match[str]) -> str:
@@ -238,7 +238,7 @@ def _bare_number(match: re.Match[str]) -> str:
     text = match.group()
     if re.fullmatch(r"\d{4}", text) and _FIRST_YEAR <= int(text) <= _LAST_YEAR:
         return _year(int(text))
-    return _cardinal(text)
+    return cardinal(text)
 
 
 _HALF = r"(?P<half>[AaPp]\.?[Mm]\b)(?:\.(?!\s*(?:[A-Z]|$)))?"
@@ -288,7 +288,7 @@ _RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     (re.compile(r"\b(\d{1,2})['′]\s?(\d{1,2})(?:\"|″|'')"), _feet),
     (
         re.compile(r"(?<![\w.-])\+?(?:\d{1,3}[ .-])?(?:\(\d{3}\)\s?|\d{3}[ .-])?\d{3}-\d{4}(?![\w-])"),
-        lambda match: ", ".join(_digits(group) for group in re.findall(r"\d+", match.group())),
+        lambda match: ", ".join(digit_by_digit(group) for group in re.findall(r"\d+", match.group())),
     ),
     (re.compile(rf"(?P<number>{_SIGNED})[ -]?(?P<unit>{_UNIT})(?![\w/²³])"), _quantity),
     (re.compile(r"(?<=[A-Za-z0-9])²"), lambda _: " squared"),
@@ -299,7 +299,7 @@ _RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     (re.compile(r"(?<![\w.])\d+(?:\.\d+){2,}(?!\w)"), lambda match: _dotted(match.group())),
     (
         re.compile(rf"(?<![\w.,-])({_NUMBER})(?:-|\s?–\s?)({_NUMBER})(?![\w-])"),
-        lambda match: f"{_cardinal(match.group(1))} to {_cardinal(match.group(2))}",
+        lambda match: f"{cardinal(match.group(1))} to {cardinal(match.group(2))}",
     ),
     (re.compile(r"#(?=\d)|\b[Nn]os?\.\s?(?=\d)|№\s?(?=\d)"), lambda _: "number "),
     (re.compile(r"~\s?(?=\d)"), lambda _: "about "),
@@ -340,7 +340,7 @@ def _fraction_or_slash(match: re.Match[str]) -> str:
 
 
 def _dotted(text: str) -> str:
-    return " point ".join(_cardinal(part) for part in text.split("."))
+    return " point ".join(cardinal(part) for part in text.split("."))
 
 
 def _symbol(match: re.Match[str]) -> str:
