@@ -1,7 +1,7 @@
 """English text to the phoneme symbols that the embedded voice was trained on.
 
-`phonemes(text)` never fails: digits that no normalization has read become words, accents are dropped, what has no English reading (emoji, other
-scripts) is silent; `count_letters` tells how much that is.
+`phonemes(text)` never fails: digits that no normalization has read become words, accents are dropped, what has no English
+reading (emoji, other scripts) is silent; `count_letters` tells how much that is.
 """
 
 from __future__ import annotations

@@ -16,17 +16,17 @@ _FUNCTION_WORDS = {
     "not only after over a us any too off before must because left see call write",
     "de": "der die das und ist ein eine einen einem einer nicht ich du er sie es wir ihr mit auf für von zu im den dem "
     "des am um an bei nach aus wie auch als so noch nur aber oder wenn wird werden hat haben war waren sind uhr über "
-    "bis seit kostet etwa dass sich zum zur vom heute morgen kein keine mehr hier dort jahr jahre jahren",
-    "fr": "le la les un une des du de et est il elle nous vous ils elles je tu on ce cette ces ne pas que qui dans en "
+    "bis seit kostet etwa dass sich zum zur vom heute morgen kein keine mehr hier dort habe hast gibt kann muss ihre seine unser jahr jahre jahren",
+    "fr": "la le les j'ai ai avons avez ont voici un une des du de et est il elle nous vous ils elles je tu on ce cette ces ne pas que qui dans en "
     "au aux pour par sur avec sont était a à plus ou où mais si son sa ses leur il y être fait coûte rendez-vous "
     "aujourd'hui demain ans année chez depuis jusqu'à environ quel quelle",
     "es": "el la los las un una unos de del y es en que a al por para con no se su lo le les como más pero o este esta "
-    "son fue hay yo tú él ella nosotros cuesta tiene años año hoy mañana desde hasta son muy sobre entre ya está eran",
-    "it": "il lo la i gli le un una uno di del della dei delle e è in che a al alla per con non si su da dal sono era "
+    "son fue hay yo tú él ella nosotros cuesta tiene años año hoy mañana desde hasta son muy tengo tenemos sobre entre ya está eran",
+    "it": "il lo la i gli le un una uno di del della dei delle e è in che a al alla per con non si su da ho hai abbiamo dal sono era "
     "come più ma o questo questa ha hanno anni anno oggi domani costa circa alle nel nella fino dalle ogni",
     "pt": "o a os as um uma de do da dos das e é em no na nos nas que por para com não se seu sua mais mas ou este esta "
-    "são foi há eu você ele ela nós custa tem anos ano hoje amanhã desde até às ao à muito sobre",
-    "pl": "i w na z do nie się to jest że o jak ale po co tak za od przez dla są był była było ma ten ta te który "
+    "são foi há eu você ele ela nós custa tem tenho temos anos ano hoje amanhã desde até às ao à muito sobre",
+    "pl": "i w na z do nie się to jest że o jak ale po co tak za od przez dla są był była było ma mam mamy masz ten ta te który "
     "która kosztuje lat rok roku dziś jutro około mam jego jej już tylko czy ze we",
     "nl": "de het een en van is in dat op te zijn met voor niet aan er om ook als dan maar bij uit nog naar heeft hij "
     "ze wij jij kost jaar vandaag morgen uur over",
@@ -50,7 +50,7 @@ UNKNOWN = "und"
 def detect(sentence: str) -> str | None:
     """The language of a sentence as an ISO 639-1 code; `UNKNOWN` where it is none of those known here.
 
-    None where nothing tells: no letters, or plain ones without any function word.
+    None where nothing tells: no letters, or plain ones without function words.
     """
     for code, letters in _SCRIPTS:
         if letters.search(sentence):
@@ -63,8 +63,8 @@ def detect(sentence: str) -> str | None:
     words = [word.lower().replace("’", "'") for word in _WORD.findall(sentence)]
     scores = {code: sum(word in known for word in words) for code, known in _KNOWS.items()}
     best = max(scores.values())
-    if best == 0:
-        return None
+    if best == 0 or (best == 1 and len(words) > 2 and sentence.isascii() and not scores["en"]):
+        return None  # one such word may be a name: "Die Hard", "La La Land"
     first = [code for code, score in scores.items() if score == best]
     return "en" if "en" in first else first[0] if len(first) == 1 else UNKNOWN
 

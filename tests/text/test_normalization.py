@@ -30,6 +30,8 @@ SENTENCES = [
     ("Потяг прибуває о 8:45, її їжа.", UNKNOWN),
     ("Το τρένο φεύγει στις 8:45.", UNKNOWN),
     ("5 km", None),
+    ("Die Hard 2 made $5.", None),
+    ("Order 3 tacos al pastor.", None),
     ("Chapter 4", None),
 ]
 
