@@ -16,14 +16,18 @@ _FUNCTION_WORDS = {
     "not only after over a us any too off before must because left see call write",
     "de": "der die das und ist ein eine einen einem einer nicht ich du er sie es wir ihr mit auf für von zu im den dem "
     "des am um an bei nach aus wie auch als so noch nur aber oder wenn wird werden hat haben war waren sind uhr über "
-    "bis seit kostet etwa dass sich zum zur vom heute morgen kein keine mehr hier dort habe hast gibt kann muss ihre seine unser jahr jahre jahren",
-    "fr": "la le les j'ai ai avons avez ont voici un une des du de et est il elle nous vous ils elles je tu on ce cette ces ne pas que qui dans en "
+    "bis seit kostet etwa dass sich zum zur vom heute morgen kein keine mehr hier dort jahr jahre jahren "
+    "habe hast gibt kann muss ihre seine unser",
+    "fr": "la le les un une des du de et est il elle nous vous ils elles je tu on ce cette ces ne pas que qui dans en "
     "au aux pour par sur avec sont était a à plus ou où mais si son sa ses leur il y être fait coûte rendez-vous "
-    "aujourd'hui demain ans année chez depuis jusqu'à environ quel quelle",
+    "aujourd'hui demain ans année chez depuis jusqu'à environ quel quelle "
+    "j'ai ai avons avez ont voici",
     "es": "el la los las un una unos de del y es en que a al por para con no se su lo le les como más pero o este esta "
-    "son fue hay yo tú él ella nosotros cuesta tiene años año hoy mañana desde hasta son muy tengo tenemos sobre entre ya está eran",
-    "it": "il lo la i gli le un una uno di del della dei delle e è in che a al alla per con non si su da ho hai abbiamo dal sono era "
-    "come più ma o questo questa ha hanno anni anno oggi domani costa circa alle nel nella fino dalle ogni",
+    "son fue hay yo tú él ella nosotros cuesta tiene años año hoy mañana desde hasta son muy sobre entre ya está eran "
+    "tengo tenemos",
+    "it": "il lo la i gli le un una uno di del della dei delle e è in che a al alla per con non si su da dal sono era "
+    "come più ma o questo questa ha hanno anni anno oggi domani costa circa alle nel nella fino dalle ogni "
+    "ho hai abbiamo",
     "pt": "o a os as um uma de do da dos das e é em no na nos nas que por para com não se seu sua mais mas ou este esta "
     "são foi há eu você ele ela nós custa tem tenho temos anos ano hoje amanhã desde até às ao à muito sobre",
     "pl": "i w na z do nie się to jest że o jak ale po co tak za od przez dla są był była było ma mam mamy masz ten ta te który "
