@@ -44,6 +44,7 @@ _SCRIPTS = (
     ("ja", re.compile(r"[\u3040-\u30ff]")),
     ("zh", re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")),
 )
+_LATIN = ("LATIN", "MICRO", "OHM", "FEMININE", "MASCULINE")  # how the names of Latin letters begin
 _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 _NOT_RUSSIAN = re.compile(r"[іїєґўјљњћђџѓќѕІЇЄҐЎЈЉЊЋЂЏ]")
 
@@ -56,14 +57,12 @@ def detect(sentence: str) -> str | None:
 
     None where nothing tells: no letters, or plain ones without function words.
     """
-    for code, letters in _SCRIPTS:
-        if letters.search(sentence):
-            return code
-    if _CYRILLIC.search(sentence):
-        return UNKNOWN if _NOT_RUSSIAN.search(sentence) else "ru"
-    letters_elsewhere = [c for c in sentence if c.isalpha() and not c.isascii()]
-    if any(not unicodedata.name(c, "").startswith(("LATIN", "MICRO", "OHM", "FEM", "MASC")) for c in letters_elsewhere):
-        return UNKNOWN
+    latin = sum(character.isascii() and character.isalpha() for character in sentence)
+    other = [c for c in sentence if not c.isascii() and c.isalpha() and not unicodedata.name(c, "").startswith(_LATIN)]
+    if 2 * len(other) > latin:  # else a foreign word in a sentence of Latin letters
+        if _CYRILLIC.search(sentence):
+            return UNKNOWN if _NOT_RUSSIAN.search(sentence) else "ru"
+        return next((code for code, letters in _SCRIPTS if letters.search(sentence)), UNKNOWN)
     words = [word.lower().replace("’", "'") for word in _WORD.findall(sentence)]
     scores = {code: sum(word in known for word in words) for code, known in _KNOWS.items()}
     best = max(scores.values())
