@@ -9,10 +9,11 @@ from typing import Any, get_args
 
 import httpx
 import pytest
+from pydantic import ValidationError
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
-from f5_tts_server.api.speech_options import Format
+from f5_tts_server.api.speech_options import Format, SpeechOptions
 from f5_tts_server.formats import FORMATS
 from f5_tts_server.text import Composer, SentenceCutter
 from tests.server import ServerThread
@@ -22,6 +23,13 @@ TEXT = "One sentence to read, and not a short one."
 
 def test_the_formats_of_the_bodies_are_those_there_are() -> None:
     assert set(get_args(Format)) == set(FORMATS)
+
+
+@pytest.mark.parametrize("name", ["language", "language_code"])
+def test_a_language_is_called_as_elevenlabs_calls_it_too(name: str) -> None:
+    assert SpeechOptions.model_validate({name: "de"}).language == "de"
+    with pytest.raises(ValidationError, match="at most 35 characters"):
+        SpeechOptions.model_validate({name: "d" * 36})
 
 
 def socket_replies(server: ServerThread, path: str, *messages: dict[str, Any]) -> list[dict[str, Any]]:

@@ -58,6 +58,7 @@ def test_an_unknown_voice_is_the_finders_error() -> None:
 
 def test_switches() -> None:
     assert composer(read_numbers=False).parts("5 km") == (Speech("5 km", OWN),)
+    assert composer(language="de").parts("5 km") == (Speech("fünf Kilometer", OWN),)
     assert composer(strip_markup=True).parts("**Hi** 😀 there") == (Speech("Hi there.", OWN),)
 
 
