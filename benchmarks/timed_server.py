@@ -20,7 +20,8 @@ from f5_tts_server.inference_types import Programs
 from f5_tts_server.loading import load_programs
 from f5_tts_server.settings import Settings, read_settings
 
-VERBS = ("prepare_reference", "split", "plan", "schedule", "prefill", "insert", "step", "take", "vocode")
+HOST_VERBS = ("prepare_reference", "split", "plan")
+VERBS = ("schedule", "prefill", "insert", "step", "take", "vocode")
 
 
 class Times:
@@ -83,20 +84,28 @@ class Times:
             }
 
 
-class TimedPrograms:
-    """Programs whose every call is timed; everything else is theirs."""
+class Timed:
+    """Something whose every call of `verbs` is timed; everything else is its own."""
 
-    def __init__(self, programs: Programs, times: Times) -> None:
-        self._programs = programs
+    def __init__(self, target: Any, verbs: tuple[str, ...], times: Times) -> None:
+        self._target = target
         self._times = times
-        for verb in VERBS:
-            setattr(self, verb, times.timed(verb, getattr(programs, verb)))
-
-    def fence(self, state: Any) -> Callable[[], object]:
-        return self._times.timed("wait for steps", self._programs.fence(state))
+        for verb in verbs:
+            setattr(self, verb, times.timed(verb, getattr(target, verb)))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._programs, name)
+        return getattr(self._target, name)
+
+
+class TimedPrograms(Timed):
+    """Programs whose every call is timed."""
+
+    def __init__(self, programs: Programs, times: Times) -> None:
+        super().__init__(programs, VERBS, times)
+        self.frontend = Timed(programs.frontend, HOST_VERBS, times)
+
+    def fence(self, state: Any) -> Callable[[], object]:
+        return self._times.timed("wait for steps", self._target.fence(state))
 
 
 def _family(name: str) -> str:

@@ -93,10 +93,8 @@ class SourceVocos(Vocos):
         """A pitched clip [n, input_channels + 2]."""
         return with_pitch(mel, *analysis, self.config)
 
-    def _frames(self, window: jax.Array, valid: jax.Array | None, index: jax.Array, cut: int) -> jax.Array:
-        mels, kept = self.config.input_channels, slice(cut, window.shape[1] - cut)
-        hidden = self._backbone(window[..., :mels], valid)[:, kept]
-        return self._filtered(hidden, window[:, kept, mels:], index[:, kept])
+    def _synthesised(self, hidden: jax.Array, features: jax.Array, index: jax.Array) -> jax.Array:
+        return self._filtered(hidden, features[..., self.config.input_channels :], index)
 
     def _filtered(self, hidden: jax.Array, track: jax.Array, index: jax.Array) -> jax.Array:
         """[b, n, d], [b, n, 2] and frame numbers [b or 1, n] → windowed time-domain frames [b, n, n_fft]."""

@@ -43,9 +43,13 @@ def mish(x: jax.Array) -> jax.Array:
 
 def shifted(x: jax.Array, taps: int) -> list[jax.Array]:
     """The `taps` views of x [b, n, d] that a centred convolution over frames multiplies, zero beyond the ends."""
-    n = x.shape[1]
-    padded = jnp.pad(x, ((0, 0), (taps // 2, taps // 2), (0, 0)))
-    return [lax.slice_in_dim(padded, i, i + n, axis=1) for i in range(taps)]
+    return inside(jnp.pad(x, ((0, 0), (taps // 2, taps // 2), (0, 0))), taps)
+
+
+def inside(x: jax.Array, taps: int) -> list[jax.Array]:
+    """The `taps` views of x [b, n + taps − 1, d] that a convolution over n frames multiplies, without padding."""
+    n = x.shape[1] - taps + 1
+    return [lax.slice_in_dim(x, i, i + n, axis=1) for i in range(taps)]
 
 
 def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
@@ -75,8 +79,14 @@ class DepthwiseConv(nnx.Module):
         self.b = nnx.Param(jnp.zeros((dim,), dtype))
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        return self._sum(shifted(x, self.w.shape[0]))
+
+    def inside(self, x: jax.Array) -> jax.Array:
+        """Without padding: [b, n + k − 1, d] → [b, n, d]."""
+        return self._sum(inside(x, self.w.shape[0]))
+
+    def _sum(self, views: list[jax.Array]) -> jax.Array:
         w = self.w[...]
-        views = shifted(x, w.shape[0])
         y = views[0] * w[0]
         for view, tap in zip(views[1:], w[1:], strict=True):
             y = y + view * tap

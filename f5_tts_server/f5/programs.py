@@ -30,6 +30,7 @@ from f5_tts_server.f5.model import SpeechModel, backbone_inputs, cut_generated, 
 from f5_tts_server.f5.placement import everywhere, over_slots, parameter_shardings
 from f5_tts_server.f5.platform import Platform
 from f5_tts_server.f5.unett import UNetT
+from f5_tts_server.f5.vocoder import CarryingVocoder, Vocoder
 
 _compilations = 0
 
@@ -123,6 +124,8 @@ class Mel:
     ) -> None:
         device.copy_to_host_async()
         self._device, self._plan, self._for_vocoder = device, plan, for_vocoder
+        # Where the vocoder can go on from: the frame that its next block begins with, and what it holds.
+        self.carried: tuple[int, Any] | None = None
 
     @cached_property
     def frames(self) -> NDArray[np.float32]:
@@ -314,8 +317,18 @@ class Programs:
             raise ValueError(f"frames {start} … {stop} do not lie within the segment's {count}")
         blocks = []
         for block in range(start, stop, self.vocode_block):
-            window, first = _window(frames, block - vocoder.context_left, self._window_frames)
-            samples = self._compiled["vocode",](self._vocoder, window, np.int32(first), np.int32(count))
+            if mel.carried is not None and mel.carried[0] == block:
+                first = block + vocoder.context_right
+                ahead = _window(frames, first, self.vocode_block)
+                made = self._compiled["vocode", "next"](
+                    self._vocoder, mel.carried[1], ahead, np.int32(first), np.int32(count)
+                )
+            else:
+                first = block - vocoder.context_left
+                window = _window(frames, first, self._window_frames)
+                made = self._compiled["vocode", "open"](self._vocoder, window, np.int32(first), np.int32(count))
+            samples, carry = made
+            mel.carried = None if carry is None else (block + self.vocode_block, carry)
             blocks.append(np.asarray(samples)[0])
         samples = np.concatenate(blocks)[: (stop - start) * self.hop]
         return samples[: (count - 1 - start) * self.hop]
@@ -387,7 +400,14 @@ class Programs:
             clip, length = shape(1, width, mel), shape(1, of=jnp.int32)
             yield ("analyse", width), jax.jit(self._analyse, out_shardings=whole).lower(vocoder, clip, length)
         window = shape(1, self._window_frames, self.model.vocoder.feature_channels)
-        yield ("vocode",), jax.jit(self._vocode, out_shardings=whole).lower(vocoder, window, integer, integer)
+        opened = jax.jit(self._open_block, out_shardings=whole).lower(vocoder, window, integer, integer)
+        yield ("vocode", "open"), opened
+        if isinstance(self.model.vocoder, CarryingVocoder):
+            _, carry = jax.eval_shape(self._open_block, vocoder, window, integer, integer)
+            carry = jax.tree.map(lambda a: shape(*a.shape, of=a.dtype), carry)
+            ahead = shape(1, self.vocode_block, self.model.vocoder.feature_channels)
+            following = jax.jit(self._next_block, out_shardings=whole)
+            yield ("vocode", "next"), following.lower(vocoder, carry, ahead, integer, integer)
         yield ("noise",), jax.jit(self._noise, out_shardings=whole).lower(unsigned, unsigned)
         for n in self.buckets:
             state = Slots(
@@ -439,8 +459,19 @@ class Programs:
     def _analyse(self, vocoder: nnx.State, mel: jax.Array, frames: jax.Array) -> Any:
         return nnx.merge(self._vocoder_graph, vocoder).analyse(mel, frames)
 
-    def _vocode(self, vocoder: nnx.State, window: jax.Array, first: jax.Array, frames: jax.Array) -> jax.Array:
-        return nnx.merge(self._vocoder_graph, vocoder).decode_block(window, first, frames)
+    def _open_block(
+        self, vocoder: nnx.State, window: jax.Array, first: jax.Array, frames: jax.Array
+    ) -> tuple[jax.Array, Any]:
+        decoder: Vocoder = nnx.merge(self._vocoder_graph, vocoder)
+        if isinstance(decoder, CarryingVocoder):
+            return decoder.open_block(window, first, frames)
+        return decoder.decode_block(window, first, frames), None
+
+    def _next_block(
+        self, vocoder: nnx.State, carry: Any, features: jax.Array, first: jax.Array, frames: jax.Array
+    ) -> tuple[jax.Array, Any]:
+        decoder: CarryingVocoder = nnx.merge(self._vocoder_graph, vocoder)
+        return decoder.next_block(carry, features, first, frames)
 
 
 def _graph_for(backbone: DiT | UNetT, platform: Platform) -> nnx.GraphDef[DiT | UNetT]:
@@ -492,12 +523,13 @@ def _advanced(
     return rows.x + inputs.dts[:, None, None] * velocity
 
 
-def _window(frames: NDArray[np.float32], first: int, width: int) -> tuple[NDArray[np.float32], int]:
+def _window(frames: NDArray[np.float32], first: int, width: int) -> NDArray[np.float32]:
     """`width` frames from `first` on, zero outside the clip, as a batch of one."""
     window = np.zeros((1, width, frames.shape[1]), np.float32)
     low, high = max(first, 0), min(first + width, len(frames))
-    window[0, low - first : high - first] = frames[low:high]
-    return window, first
+    if low < high:
+        window[0, low - first : high - first] = frames[low:high]
+    return window
 
 
 class _ByteLimitedCache:

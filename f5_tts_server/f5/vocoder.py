@@ -7,7 +7,7 @@ whole clip.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -60,5 +60,24 @@ class Vocoder(Protocol):
         frames: the clip's length in frames, int32, scalar or [b].
 
         Samples past the clip's end are zero. `first` and `frames` may be traced.
+        """
+        ...
+
+
+@runtime_checkable
+class CarryingVocoder(Vocoder, Protocol):
+    """A vocoder whose blocks go on from each other: all but the first cost nothing for their context."""
+
+    def open_block(self, window: jax.Array, first: jax.Array | int, frames: jax.Array | int) -> tuple[jax.Array, Any]:
+        """As `decode_block`, and what the next block goes on from."""
+        ...
+
+    def next_block(
+        self, carry: Any, features: jax.Array, first: jax.Array | int, frames: jax.Array | int
+    ) -> tuple[jax.Array, Any]:
+        """On the device: the samples [b, block * hop] that follow, and what the next block goes on from.
+
+        features: [b, block, feature_channels], `context_right` frames ahead of the samples; first: the clip's frame
+            number of the first of them.
         """
         ...

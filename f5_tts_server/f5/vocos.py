@@ -6,7 +6,8 @@ synthesis" (arXiv:2306.00814); numerically equal to `VocosBackbone` + `ISTFTHead
 Shapes: b batch, n frames, d channels, r = n_fft // hop frames that overlap at one sample.
 
 A clip can be decoded whole (`Vocos.decode`) or in blocks (`Vocos.decode_block`). A block needs `context_left` frames
-before it and `context_right` after it; with those its samples equal the whole clip's, whatever the block's size.
+before it and `context_right` after it; with those its samples equal the whole clip's, whatever the block's size. A block
+that follows another can take over what the layers still hold of the frames before it (`Vocos.next_block`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 import yaml
 from flax import nnx
 
-from f5_tts_server.f5.layers import DepthwiseConv, Linear, layer_norm, shifted
+from f5_tts_server.f5.layers import DepthwiseConv, Linear, inside, layer_norm, shifted
 
 TAPS = 7  # of every convolution
 MAX_MAGNITUDE = 1e2  # the official head clips exp(log magnitude) here
@@ -182,9 +183,27 @@ class ConvNeXtBlock(nnx.Module):
 
     @jax.named_scope("convnext")
     def __call__(self, x: jax.Array) -> jax.Array:
-        hidden = layer_norm(self.dwconv(x)) * self.norm_scale[...] + self.norm_shift[...]
+        return x + self._branch(self.dwconv(x))
+
+    @jax.named_scope("convnext")
+    def inside(self, x: jax.Array) -> jax.Array:
+        """Without padding: [b, n + TAPS − 1, d] -> [b, n, d]."""
+        return x[:, TAPS // 2 : -(TAPS // 2)] + self._branch(self.dwconv.inside(x))
+
+    def _branch(self, mixed: jax.Array) -> jax.Array:
+        hidden = layer_norm(mixed) * self.norm_scale[...] + self.norm_shift[...]
         hidden = self.pwconv2(jax.nn.gelu(self.pwconv1(hidden), approximate=False))
-        return x + self.gamma[...] * hidden
+        return self.gamma[...] * hidden
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Carry:
+    """What the layers still hold of the frames before a block, zero where a frame is outside the clip."""
+
+    features: jax.Array  # [b, receptive radius, feature_channels], the last that were read
+    layers: jax.Array  # [num_layers, b, TAPS - 1, d], the last that each block of the backbone read
+    frames: jax.Array  # [b, contexts of the iSTFT, n_fft], the last time-domain frames, windowed
 
 
 class Vocos(nnx.Module):
@@ -264,7 +283,8 @@ class Vocos(nnx.Module):
         """
         n = mel.shape[1]
         count = (n - 1 if self.config.padding == "center" else n) * self.config.hop
-        frames = self._frames(mel, None, jnp.arange(n)[None], 0)
+        hidden, _ = self._backbone(mel, None)
+        frames = self._synthesised(hidden, mel, jnp.arange(n)[None])
         return self._overlap_add(frames, jnp.ones((1, n), bool), self._trim, count)
 
     def decode_block(self, window: jax.Array, first: jax.Array | int, frames: jax.Array | int) -> jax.Array:
@@ -279,6 +299,10 @@ class Vocos(nnx.Module):
         the clip's end (the whole of the last frame, for "center") are zero. `first` and `frames` may be traced: one
         compiled program serves every block of every clip.
         """
+        return self.open_block(window, first, frames)[0]
+
+    def open_block(self, window: jax.Array, first: jax.Array | int, frames: jax.Array | int) -> tuple[jax.Array, Carry]:
+        """As `decode_block`, and what `next_block` goes on from."""
         width = window.shape[1]
         block = width - self.context_left - self.context_right
         if block < 1:
@@ -292,40 +316,100 @@ class Vocos(nnx.Module):
         valid = (index >= 0) & (index < frames[:, None])  # [b or 1, width]
 
         radius = self._receptive_radius
+        kept = slice(radius, width - radius)
+        hidden, read = self._backbone(window, valid)
+        made = self._synthesised(hidden[:, kept], window[:, kept], index[:, kept])
         samples = self._overlap_add(
-            self._frames(window, valid, index, radius),
-            valid[:, radius : width - radius],
-            self._istft_left * self.config.hop + self._trim,
-            block * self.config.hop,
+            made, valid[:, kept], self._istft_left * self.config.hop + self._trim, block * self.config.hop
         )
-        last = frames - 1 if self.config.padding == "center" else frames
-        inside = index[:, self.context_left : self.context_left + block] < last[:, None]
-        return jnp.where(jnp.repeat(inside, self.config.hop, axis=1), samples, 0.0)
+        # Each layer knows three frames less at the window's end than the one before.
+        ends = [width - TAPS // 2 * (layer + 1) for layer in range(self.config.num_layers)]
+        carry = Carry(
+            jnp.where(valid[..., None], window, 0)[:, width - radius :],
+            jnp.stack([read[layer, :, end - TAPS + 1 : end] for layer, end in enumerate(ends)]),
+            made[:, made.shape[1] - self._istft_left - self._istft_right :],
+        )
+        return self._within_clip(samples, index[:, self.context_left : self.context_left + block], frames), carry
 
-    def _frames(self, window: jax.Array, valid: jax.Array | None, index: jax.Array, cut: int) -> jax.Array:
-        """Windowed time-domain frames of a window without `cut` frames at either end: [b, n − 2 cut, n_fft].
+    def next_block(
+        self, carry: Carry, features: jax.Array, first: jax.Array | int, frames: jax.Array | int
+    ) -> tuple[jax.Array, Carry]:
+        """Decodes the block that follows another without computing any frame again.
 
-        `valid` as in `_backbone`; `index` [b or 1, n]: the frames' numbers in their clip.
+        carry: what `open_block` or `next_block` gave for the block before.
+        features: [b, block, feature_channels] of the frames that come next, `context_right` ahead of the samples.
+        first: the clip's frame number of the first of them. frames: as in `decode_block`.
+
+        Returns the samples [b, block * hop] of the frames first - context_right and on, and the next carry.
         """
-        return self._analysis_frames(self._backbone(window, valid)[:, cut : window.shape[1] - cut])
+        first = jnp.atleast_1d(jnp.asarray(first, jnp.int32))
+        frames = jnp.atleast_1d(jnp.asarray(frames, jnp.int32))
+        block, radius, overlap = features.shape[1], self._receptive_radius, carry.frames.shape[1]
+
+        def numbered(behind: int | jax.Array, count: int = block) -> tuple[jax.Array, jax.Array]:
+            """Frame numbers from `behind` frames before `first` on, and which of them are in the clip."""
+            index = first[:, None] - behind + jnp.arange(count)
+            return index, (index >= 0) & (index < frames[:, None])
+
+        def clip(x: jax.Array, behind: int | jax.Array) -> jax.Array:
+            return jnp.where(numbered(behind)[1][..., None], x, 0)
+
+        read = jnp.concatenate([carry.features, clip(features, 0)], axis=1)
+        mel = read[:, radius - TAPS + 1 :, : self.config.input_channels].astype(self.embed.w[...].dtype)
+        x = layer_norm(self.embed(jnp.concatenate(inside(mel, TAPS), axis=-1)))
+        x = clip(x * self.norm_scale[...] + self.norm_shift[...], TAPS // 2)
+        graph, parameters = nnx.split(self.blocks)
+
+        def layer(
+            before: tuple[jax.Array, jax.Array], own: tuple[nnx.State[Any, Any], jax.Array]
+        ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+            (x, behind), (weights, held) = before, own
+            x = jnp.concatenate([held, x], axis=1)
+            behind = behind + TAPS // 2
+            return (clip(nnx.merge(graph, weights).inside(x), behind), behind), x[:, block:]
+
+        (x, _), layers = jax.lax.scan(layer, (x, jnp.int32(TAPS // 2)), (parameters, carry.layers))
+        hidden = layer_norm(x) * self.final_scale[...] + self.final_shift[...]
+        made = self._synthesised(hidden, read[:, :block], numbered(radius)[0])
+        made = jnp.concatenate([carry.frames, made], axis=1)
+        index, valid = numbered(radius + overlap, block + overlap)
+        samples = self._overlap_add(
+            made, valid, self._istft_left * self.config.hop + self._trim, block * self.config.hop
+        )
+        samples = self._within_clip(samples, index[:, self._istft_left : self._istft_left + block], frames)
+        return samples, Carry(read[:, block:], layers, made[:, block:])
+
+    def _within_clip(self, samples: jax.Array, index: jax.Array, frames: jax.Array) -> jax.Array:
+        """Samples [b, n * hop] of frames of these numbers [b or 1, n], zero outside the clip."""
+        last = frames - 1 if self.config.padding == "center" else frames
+        inside_clip = (index >= 0) & (index < last[:, None])
+        return jnp.where(jnp.repeat(inside_clip, self.config.hop, axis=1), samples, 0.0)
+
+    def _synthesised(self, hidden: jax.Array, features: jax.Array, index: jax.Array) -> jax.Array:
+        """Windowed time-domain frames [b, n, n_fft] of the backbone's output [b, n, d] for frames with these
+        features [b, n, feature_channels] and numbers [b or 1, n]."""
+        return self._analysis_frames(hidden)
 
     @jax.named_scope("backbone")
-    def _backbone(self, mel: jax.Array, valid: jax.Array | None) -> jax.Array:
-        """[b, n, input_channels] -> [b, n, d]. Where `valid` [b, n] is false every convolution sees zeros, which is
-        what its padding shows it beyond the ends of a whole clip."""
+    def _backbone(self, features: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        """[b, n, feature_channels] -> [b, n, d], and what each block read, [num_layers, b, n, d].
+
+        Where `valid` [b, n] is false every convolution sees zeros, which is what its padding shows it beyond the ends
+        of a whole clip.
+        """
 
         def clip(x: jax.Array) -> jax.Array:
             return x if valid is None else jnp.where(valid[..., None], x, 0)
 
         graph, parameters = nnx.split(self.blocks)
 
-        def block(x: jax.Array, layer: nnx.State[Any, Any]) -> tuple[jax.Array, None]:
-            return clip(nnx.merge(graph, layer)(x)), None
+        def block(x: jax.Array, layer: nnx.State[Any, Any]) -> tuple[jax.Array, jax.Array]:
+            return clip(nnx.merge(graph, layer)(x)), x
 
-        mel = clip(mel.astype(self.embed.w[...].dtype))
+        mel = clip(features[..., : self.config.input_channels].astype(self.embed.w[...].dtype))
         x = layer_norm(self.embed(jnp.concatenate(shifted(mel, TAPS), axis=-1)))
-        x, _ = jax.lax.scan(block, clip(x * self.norm_scale[...] + self.norm_shift[...]), parameters)
-        return layer_norm(x) * self.final_scale[...] + self.final_shift[...]
+        x, read = jax.lax.scan(block, clip(x * self.norm_scale[...] + self.norm_shift[...]), parameters)
+        return layer_norm(x) * self.final_scale[...] + self.final_shift[...], read
 
     def _analysis_frames(self, hidden: jax.Array) -> jax.Array:
         """[b, n, d] -> windowed time-domain frames [b, n, n_fft], float32."""

@@ -31,6 +31,8 @@ CONFIG = VocosConfig(dim=24, intermediate_dim=40, num_layers=2)
 RATE, HOP, FFT = CONFIG.sample_rate, CONFIG.hop, CONFIG.n_fft
 decode = jax.jit(SourceVocos.decode)
 decode_block = jax.jit(SourceVocos.decode_block)
+open_block = jax.jit(SourceVocos.open_block)
+next_block = jax.jit(SourceVocos.next_block)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,21 @@ def test_blocks_of_any_size_equal_the_whole(vocoder: SourceVocos, block: int) ->
         blocks.append(np.asarray(decode_block(vocoder, window, np.int32(first), np.int32(41)))[0])
     made = np.concatenate(blocks)[: len(whole)]
     assert np.abs(made - whole).max() < 1e-5 * np.abs(whole).max()
+
+
+def test_a_block_goes_on_from_the_one_before(vocoder: SourceVocos) -> None:
+    """With the pitch of its own frames, which lie behind those that are read."""
+    clip, block = pitched(83.0, 41), 16
+    window, first = block_window(clip, 0, block, vocoder)
+    samples, carry = open_block(vocoder, window, np.int32(first), np.int32(41))
+    made = [samples]
+    for start in range(block, 41, block):
+        first = start + vocoder.context_right
+        ahead = block_window(clip, start, block, vocoder)[0][:, vocoder.context_left + vocoder.context_right :]
+        samples, carry = next_block(vocoder, carry, ahead, np.int32(first), np.int32(41))
+        made.append(samples)
+    whole = np.asarray(decode(vocoder, clip))[0]
+    assert np.abs(np.concatenate(made, axis=1)[0, : len(whole)] - whole).max() < 1e-5 * np.abs(whole).max()
 
 
 def test_a_filter_of_one_gives_back_the_pulses(vocoder: SourceVocos) -> None:

@@ -137,6 +137,12 @@ def test_blocks_of_sound_make_the_whole(programs: Programs, reference: Reference
         edges = (0, *cuts, count)
         parts = [programs.vocode(mel, a, b) for a, b in zip(edges, edges[1:], strict=False)]
         assert np.abs(np.concatenate(parts) - whole).max() < 1e-5
+    step = programs.vocode_block
+    parts = [programs.vocode(mel, a, min(a + step, count)) for a in range(0, count, step)]
+    assert np.array_equal(np.concatenate(parts), whole)
+    costs = [programs._compiled["vocode", name].cost_analysis() for name in ("open", "next")]
+    opened, following = (cost["flops"] for cost in costs if cost)
+    assert following < 0.75 * opened  # no frame is computed again
 
 
 def test_same_audio_whoever_else_is_speaking(programs: Programs, reference: Reference) -> None:

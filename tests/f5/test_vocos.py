@@ -25,6 +25,8 @@ CONFIGS = {
 
 decode = jax.jit(Vocos.decode)
 decode_block = jax.jit(Vocos.decode_block)
+open_block = jax.jit(Vocos.open_block)
+next_block = jax.jit(Vocos.next_block)
 
 
 @cache
@@ -68,6 +70,27 @@ def test_blocks_of_any_size_equal_the_official_clip(case: tuple[Vocos, np.ndarra
     count = expected.shape[1]
     assert np.abs(samples[:, :count] - expected).max() <= 1e-5
     assert not samples[:, count:].any()  # past the clip's end
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 40])
+def test_blocks_that_go_on_from_each_other_equal_the_official_clip(
+    case: tuple[Vocos, np.ndarray, np.ndarray], block: int
+) -> None:
+    model, mel, expected = case
+    n = mel.shape[1]
+    window, first = block_window(mel, 0, block, model)
+    samples, carry = open_block(model, window, np.int32(first), np.int32(n))
+    blocks = [samples]
+    for start in range(block, n, block):
+        window, first = block_window(mel, start, block, model)
+        ahead = window[:, model.context_left + model.context_right :]
+        first = start + model.context_right
+        samples, carry = next_block(model, carry, ahead, np.int32(first), np.int32(n))
+        blocks.append(samples)
+    made = np.concatenate(blocks, axis=1)
+    count = expected.shape[1]
+    assert np.abs(made[:, :count] - expected).max() <= 1e-5
+    assert not made[:, count:].any()  # past the clip's end
 
 
 def test_rows_may_have_their_own_place_and_length(tmp_path: Path) -> None:
