@@ -23,7 +23,7 @@ from training.checkpoints import load_checkpoint, save_checkpoint
 from training.prefetch import prefetch
 
 WARM_UP_STEPS = 100
-EMA = 0.996
+EMA = 0.99  # short: a run is annealed when it is over, and its average shall hold nothing of its start
 LONGEST_STEP = 20.0  # seconds; what is longer is a process that was stopped, not training
 LOG_EVERY = 25  # steps
 SAVE_EVERY = 120.0  # seconds
