@@ -341,9 +341,11 @@ class Programs(Protocol):
     def vocode(self, mel: Any, start: int, stop: int) -> Samples:
         """Samples of frames ``start..stop`` of the segment, equal to the whole-clip decode; waits for them.
 
-        A segment of g generated frames has (g - 1) * hop samples; the block that ends with the last frame is one hop
-        short.
+        A hop a frame; the block that ends with the last frame may be shorter, see ``clip_samples``.
         """
+
+    def clip_samples(self, frames: int) -> int:
+        """Samples that a segment of so many generated frames has in all: a hop for each, or one hop less."""
 
     # inference thread, before anything else
     def warm_up(self, progress: Callable[[int, int], None]) -> None:

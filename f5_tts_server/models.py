@@ -46,7 +46,8 @@ def load_model(
         model: "embedded"; a name in `f5.hub.RELEASED`; `hf://owner/repo/file`; a weights file or a folder with one.
         config: for weights that are not released ones, see `model_config`.
         vocab: the vocabulary; by default the `vocab.txt` beside the weights.
-        vocoder: a folder or `hf://owner/repo`; by default charactr/vocos-mel-24khz, for the embedded voice its own.
+        vocoder: a folder or `hf://owner/repo`; by default the released one for the model's mel, for the embedded voice
+            its own.
         dtype: of weights and of what is multiplied with them. The vocoder stays float32.
         max_frames: longest segment, reference included (93.75 frames a second).
 
@@ -73,20 +74,22 @@ def load_model(
     return SpeechModel(
         config=replace(chosen, backbone=backbone_config),
         backbone=load_backbone(files.weights, backbone_config, jnp.dtype(dtype)),
-        vocoder=load_vocoder(vocoder),
+        vocoder=load_vocoder(chosen.mel.kind, vocoder),
         frontend=frontend,
     )
 
 
-def load_vocoder(vocoder: str | None) -> Vocoder:
-    """Loads a folder or `hf://owner/repo`, by default charactr/vocos-mel-24khz, as the class that its files name.
+def load_vocoder(kind: Literal["vocos", "bigvgan"], vocoder: str | None) -> Vocoder:
+    """Loads the vocoder for a kind of mel: a folder or `hf://owner/repo`, by default the released one.
 
     Raises ValueErrors that name what is missing or does not fit.
     """
     from f5_tts_server.embedded.weights import HEAD_CLASS, load_source_vocos
     from f5_tts_server.f5.vocos import head_class
-    from f5_tts_server.f5.weights import load_vocos
+    from f5_tts_server.f5.weights import load_bigvgan, load_vocos
 
-    files = vocoder_files(vocoder)
+    files = vocoder_files(kind, vocoder)
+    if kind == "bigvgan":
+        return load_bigvgan(files.config, files.weights)
     load = load_source_vocos if head_class(files.config) == HEAD_CLASS else load_vocos
     return load(files.config, files.weights)

@@ -212,6 +212,9 @@ class ToyPrograms:
             values = values * np.nan
         return wave(values[start : min(stop, len(values) - 1)])
 
+    def clip_samples(self, frames: int) -> int:
+        return (frames - 1) * self.hop
+
     def _maybe_fail(self, plan: Plan, stage: str) -> None:
         if f"fail-{stage}" in plan.text:
             raise RuntimeError(f"told to fail in {stage}")

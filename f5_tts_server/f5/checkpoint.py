@@ -29,8 +29,8 @@ import numpy as np
 MAX_HEADER_BYTES = 64 << 20  # of a safetensors header or a torch pickle; a 337M-parameter training checkpoint has 1 MB
 MAX_DIMENSIONS = 8
 
-# Where a training checkpoint keeps the weights, the averaged ones first, as the official loader chooses.
-STATE_DICT_WRAPPERS = ("ema_model_state_dict", "model_state_dict")
+# Where a checkpoint keeps the weights: the averaged ones first, as the official loader chooses; BigVGAN's are the last.
+STATE_DICT_WRAPPERS = ("ema_model_state_dict", "model_state_dict", "generator")
 
 
 class CheckpointError(ValueError):

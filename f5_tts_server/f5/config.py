@@ -118,21 +118,22 @@ CONFIGS: dict[str, ModelConfig] = {
         ModelConfig("F5TTS_v1_Base", _F5_V1_BASE),
         ModelConfig("F5TTS_v1_Small", replace(_F5_V1_BASE, dim=768, depth=18, heads=12), tokenizer="char"),
         ModelConfig("F5TTS_Base", _F5_BASE),
+        ModelConfig("F5TTS_Base_bigvgan", _F5_BASE, mel=MelConfig(kind="bigvgan")),
         ModelConfig("F5TTS_Small", replace(_F5_BASE, dim=768, depth=18, heads=12)),
         ModelConfig("E2TTS_Base", _E2_BASE),
         ModelConfig("E2TTS_Small", replace(_E2_BASE, dim=768, depth=20, heads=12)),
     )
 }
 
-# The only mel there is a vocoder for, as the official files describe it.
+# The mels there are vocoders for, as the official files describe them.
 _MEL = MelConfig()
-_MEL_SPEC = {
-    "target_sample_rate": _MEL.sample_rate,
-    "n_mel_channels": _MEL.n_mels,
-    "hop_length": _MEL.hop,
-    "win_length": _MEL.win,
-    "n_fft": _MEL.n_fft,
-    "mel_spec_type": _MEL.kind,
+_MEL_SPEC: dict[str, tuple[int | str, ...]] = {
+    "target_sample_rate": (_MEL.sample_rate,),
+    "n_mel_channels": (_MEL.n_mels,),
+    "hop_length": (_MEL.hop,),
+    "win_length": (_MEL.win,),
+    "n_fft": (_MEL.n_fft,),
+    "mel_spec_type": ("vocos", "bigvgan"),
 }
 
 
@@ -173,8 +174,9 @@ def read_config(name: str) -> ModelConfig:
     if tokenizer not in ("pinyin", "char"):
         raise ValueError(f"{name}: model.tokenizer is {tokenizer!r}; it must be pinyin, char or custom")
     for key, value in mel_spec.items():
-        if value != _MEL_SPEC.get(key):
-            only = f"it must be {_MEL_SPEC[key]}, as the vocoder reads" if key in _MEL_SPEC else "it is not known"
+        if value not in _MEL_SPEC.get(key, ()):
+            allowed = " or ".join(map(str, _MEL_SPEC.get(key, ())))
+            only = f"it must be {allowed}, as the vocoder reads" if allowed else "it is not known"
             raise ValueError(f"{name}: model.mel_spec.{key} is {value!r}; {only}")
     # What the official classes assume where the file is silent.
     defaults = {"text_dim": 100, "conv_layers": 0, "text_mask_padding": True, "ff_mult": 4}
@@ -182,4 +184,5 @@ def read_config(name: str) -> ModelConfig:
         name=str(model.get("name", Path(name).stem)),
         backbone=BackboneConfig(backbone=kind, **{**defaults, **arch}),
         tokenizer=tokenizer,
+        mel=MelConfig(kind=mel_spec.get("mel_spec_type", "vocos")),
     )

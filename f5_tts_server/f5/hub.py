@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 import httpx2
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
@@ -30,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".bin")
 VOCAB = "vocab.txt"
-VOCOS_CONFIG = "config.yaml"
 
 
 class ModelFilesError(ValueError):
@@ -72,13 +72,22 @@ _E2_REVISION = "98016df3e24487aad803aff506335caba8414195"
 RELEASED = {
     "F5TTS_v1_Base": HubFile("SWivid/F5-TTS", "F5TTS_v1_Base/model_1250000.safetensors", _F5_REVISION),
     "F5TTS_Base": HubFile("SWivid/F5-TTS", "F5TTS_Base/model_1200000.safetensors", _F5_REVISION),
+    "F5TTS_Base_bigvgan": HubFile("SWivid/F5-TTS", "F5TTS_Base_bigvgan/model_1250000.pt", _F5_REVISION),
     "E2TTS_Base": HubFile("SWivid/E2-TTS", "E2TTS_Base/model_1200000.safetensors", _E2_REVISION),
 }
-RELEASED_VOCODER = HubFile("charactr/vocos-mel-24khz", "pytorch_model.bin", "0feb3fdd929bcd6649e0e7c5a688cf7dd012ef21")
+# The vocoder of each kind of mel, and the file that describes it.
+RELEASED_VOCODERS = {
+    "vocos": HubFile("charactr/vocos-mel-24khz", "pytorch_model.bin", "0feb3fdd929bcd6649e0e7c5a688cf7dd012ef21"),
+    "bigvgan": HubFile(
+        "nvidia/bigvgan_v2_24khz_100band_256x", "bigvgan_generator.pt", "c329ede9e9bbc100ddf5c91e2330a61921262370"
+    ),
+}
+VOCODER_CONFIGS = {"vocos": "config.yaml", "bigvgan": "config.json"}
 _LICENCES = {
     "SWivid/F5-TTS": "code MIT, weights CC-BY-NC-4.0: not for commercial use",
     "SWivid/E2-TTS": "code MIT, weights CC-BY-NC-4.0: not for commercial use",
     "charactr/vocos-mel-24khz": "code and weights MIT",
+    "nvidia/bigvgan_v2_24khz_100band_256x": "code and weights MIT",
 }
 
 _REACH_S = 10.0
@@ -112,28 +121,29 @@ def backbone_files(model: str, vocab: str | None = None) -> BackboneFiles:
     return BackboneFiles(source, _named_file(vocab) if vocab else beside)
 
 
-def vocoder_files(vocoder: str | None = None) -> VocoderFiles:
-    """The configuration and the weights of a Vocos model, downloaded if need be.
+def vocoder_files(kind: Literal["vocos", "bigvgan"], vocoder: str | None = None) -> VocoderFiles:
+    """The configuration and the weights of a vocoder that reads this kind of mel, downloaded if need be.
 
-    vocoder: a folder with a `config.yaml` and one weights file, `hf://owner/repo` or `hf://owner/repo@revision` with a
-        `config.yaml` and a `pytorch_model.bin`; without it `RELEASED_VOCODER`.
+    vocoder: a folder with a `config.yaml` (Vocos) or `config.json` (BigVGAN) and one weights file, `hf://owner/repo` or
+        `hf://owner/repo@revision` with files named as in the released repository; without it `RELEASED_VOCODERS`.
 
     Raises ModelFilesError, which says what was looked for and what to put where.
     """
+    described = VOCODER_CONFIGS[kind]
     if vocoder is None or vocoder.startswith("hf://"):
-        weights = RELEASED_VOCODER
+        weights = RELEASED_VOCODERS[kind]
         if vocoder is not None:
             repository, revision, path = _hub_name(vocoder)
             if path is not None:
                 raise ModelFilesError(f"vocoder {vocoder!r} names a file; name the repository, hf://owner/repo")
-            weights = HubFile(repository, RELEASED_VOCODER.path, revision)
-        return VocoderFiles(_download(weights.beside(VOCOS_CONFIG)), _download(weights))
+            weights = HubFile(repository, weights.path, revision)
+        return VocoderFiles(_download(weights.beside(described)), _download(weights))
     folder = Path(vocoder).expanduser()
-    config = folder / VOCOS_CONFIG
+    config = folder / described
     if not config.is_file():
         raise ModelFilesError(
-            f"vocoder {vocoder!r} is not a folder with a {VOCOS_CONFIG} in it; a vocoder is a folder with "
-            f"{VOCOS_CONFIG} and its weights, or hf://owner/repo"
+            f"vocoder {vocoder!r} is not a folder with a {described} in it; the model speaks in mels for {kind}, whose "
+            f"vocoder is a folder with {described} and its weights, or hf://owner/repo"
         )
     return VocoderFiles(config, _only_weights(folder))
 
@@ -238,8 +248,10 @@ def _reach(file: HubFile) -> None:
 def _by_hand(file: HubFile) -> str:
     """What to put where, for a machine without a network."""
     name = file.path.rpartition("/")[2]
-    if name in (RELEASED_VOCODER.path, VOCOS_CONFIG):
-        return f"put {VOCOS_CONFIG} and {RELEASED_VOCODER.path} of {file.repository} into a folder and name it (F5_VOCODER)"
+    for kind, weights in RELEASED_VOCODERS.items():
+        if name in (weights.path, VOCODER_CONFIGS[kind]):
+            names = f"{VOCODER_CONFIGS[kind]} and {weights.path}"
+            return f"put {names} of {file.repository} into a folder and name it (F5_VOCODER)"
     if name == VOCAB:
         return f"put {VOCAB} next to the weights, or name the file (F5_VOCAB)"
     return f"put {name} and its {VOCAB} into a folder and name that folder as the model (F5_MODEL)"

@@ -86,7 +86,7 @@ class SpeechModel:
         return cut_generated(np.asarray(from_backbone_scale(self.config, x[0])), plan)
 
     def decode(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Samples of a whole clip of log-mel [frames, mel]: (frames − 1) · hop of them."""
+        """All samples of a clip of log-mel [frames, mel]; see `Vocoder.clip_samples`."""
         width = -(-len(mel) // _ROUND_TO) * _ROUND_TO
         left, right = self.vocoder.context_left, self.vocoder.context_right
         analysis = None
@@ -96,7 +96,7 @@ class SpeechModel:
             analysis = jax.tree.map(lambda array: np.asarray(array)[0, : len(mel)], found)
         window = np.pad(self.vocoder.prepare(mel, analysis), ((left, right + width - len(mel)), (0, 0)))[None]
         samples = self._decode_block(window, np.int32(-left), np.int32(len(mel)))
-        return np.asarray(samples)[0, : (len(mel) - 1) * self.config.mel.hop]
+        return np.asarray(samples)[0, : self.vocoder.clip_samples(len(mel))]
 
     @cached_property
     def _fix(self) -> Callable[..., jax.Array]:

@@ -60,6 +60,13 @@ def parameter_shardings(state: nnx.State, mesh: Mesh) -> nnx.State:
     return jax.tree_util.tree_map_with_path(place, state)
 
 
+def put(tree: nnx.State, shardings: nnx.State) -> nnx.State:
+    """Arrays copied to where `shardings`, a tree like theirs, says; of shapes alone, shapes that say so."""
+    if all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(tree)):
+        return jax.tree.map(lambda a, on: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=on), tree, shardings)
+    return jax.device_put(tree, shardings)
+
+
 def over_slots(mesh: Mesh) -> NamedSharding:
     """Leading axis split over `data`."""
     return NamedSharding(mesh, PartitionSpec("data"))

@@ -27,7 +27,7 @@ from f5_tts_server.f5 import sampler
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.frontend import Reference, SegmentPlan
 from f5_tts_server.f5.model import SpeechModel, backbone_inputs, cut_generated, from_backbone_scale
-from f5_tts_server.f5.placement import everywhere, over_slots, parameter_shardings
+from f5_tts_server.f5.placement import everywhere, over_slots, parameter_shardings, put
 from f5_tts_server.f5.platform import Platform
 from f5_tts_server.f5.unett import UNetT
 from f5_tts_server.f5.vocoder import CarryingVocoder, Vocoder
@@ -142,8 +142,8 @@ class Programs:
     """One model, compiled for one mesh, one set of buckets and one number of slots.
 
     Args:
-        model: weights on the host or a device; they are copied to the mesh.
-        mesh: axes ("data", "model").
+        model: weights on the host or a device, which are copied to the mesh; or shapes alone, to compile from.
+        mesh: axes ("data", "model"). With shapes alone its devices need not be there: see `lowered`.
         buckets: padded lengths in frames.
         slots: segments that a bucket holds; a multiple of the mesh's data axis.
         step_sizes: rows that one step program advances. With several devices on the data axis it must be `(slots,)`:
@@ -189,11 +189,11 @@ class Programs:
         self.vocode_block = vocode_block
         self._graph = _graph_for(model.backbone, self.platform)
         parameters = nnx.state(model.backbone)
-        self._parameters = jax.device_put(parameters, parameter_shardings(parameters, mesh))
+        self._parameters = put(parameters, parameter_shardings(parameters, mesh))
         self._vocoder_graph, vocoder = nnx.split(model.vocoder)
-        self._vocoder = jax.device_put(vocoder, everywhere(mesh))
+        self._vocoder = put(vocoder, jax.tree.map(lambda _: everywhere(mesh), vocoder))
         self._compiled: dict[tuple[Any, ...], jax.stages.Compiled] = {}
-        self._dtype = self.platform.activation_dtype(model.backbone.proj_out.w[...].dtype)
+        self._dtype = self.platform.activation_dtype(model.backbone.proj_out.w.get_value().dtype)
         # The unguided step is a program more for each shape: worth it only to a model that recommends no guidance.
         self._fewest_passes = 1 if model.config.sampling.cfg_strength == 0 else 2
         self._schedules = _ByteLimitedCache(cache_bytes // 2)
@@ -306,10 +306,14 @@ class Programs:
 
     # Device work, postprocess thread --------------------------------------------------------------------------------
 
+    def clip_samples(self, frames: int) -> int:
+        """Samples that `vocode` makes of a segment of this many generated frames."""
+        return self.model.vocoder.clip_samples(frames)
+
     def vocode(self, mel: Mel, start: int, stop: int) -> NDArray[np.float32]:
         """Samples of the segment's generated frames start … stop, equal to the whole-clip decode; waits for them.
 
-        g generated frames have (g − 1) · hop samples: the block that ends with the last frame is one hop short.
+        The block that ends with the last frame is shorter where a clip has fewer samples than its frames have hops.
         """
         frames, vocoder = mel.vocoder_input, self.model.vocoder
         count = len(frames)
@@ -331,7 +335,7 @@ class Programs:
             mel.carried = None if carry is None else (block + self.vocode_block, carry)
             blocks.append(np.asarray(samples)[0])
         samples = np.concatenate(blocks)[: (stop - start) * self.hop]
-        return samples[: (count - 1 - start) * self.hop]
+        return samples[: self.clip_samples(count) - start * self.hop]
 
     def _vocoder_input(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """[n, mel_dim] → [n, feature_channels]."""
@@ -364,19 +368,20 @@ class Programs:
         # XLA compiles one program on one core and lets go of the interpreter, which meanwhile traces the next ones.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             compiling = {}
-            for key, lowered in self._lowered():
+            for key, lowered in self.lowered():
                 compiling[key] = pool.submit(lowered.compile)
                 compiling[key].add_done_callback(lambda _: progress(next(finished), total))
         self._compiled = {key: compiled.result() for key, compiled in compiling.items()}
 
     @property
     def _program_count(self) -> int:
-        """How many `_lowered` gives, which is known before they are traced."""
+        """How many `lowered` gives, which is known before they are traced."""
         analyses = len(self._analysed_widths) if self.model.vocoder.analyses else 0
         for_each_bucket = 3 + len(self.step_sizes) * (3 - self._fewest_passes)
-        return 3 + analyses + len(self.buckets) * for_each_bucket
+        carried = isinstance(self.model.vocoder, CarryingVocoder)
+        return 3 + carried + analyses + len(self.buckets) * for_each_bucket
 
-    def _lowered(self) -> Iterator[tuple[tuple[Any, ...], jax.stages.Lowered]]:
+    def lowered(self) -> Iterator[tuple[tuple[Any, ...], jax.stages.Lowered]]:
         """Every program's key and its trace."""
         config = self.model.config.backbone
         mel, d, slots = config.mel_dim, config.dim, self.slots

@@ -37,6 +37,10 @@ class Vocoder(Protocol):
         """Frames of features after a block that `decode_block` needs."""
         ...
 
+    def clip_samples(self, frames: int) -> int:
+        """Samples of a clip of this many frames."""
+        ...
+
     def analyse(self, mel: jax.Array, frames: jax.Array) -> Any:
         """On the device: what the features need to know of whole clips. mel [b, n, mel_dim], frames int32 [b].
 

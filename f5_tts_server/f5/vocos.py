@@ -236,6 +236,10 @@ class Vocos(nnx.Module):
         """Channels of a frame as `decode` and `decode_block` read it."""
         return self.config.input_channels
 
+    def clip_samples(self, frames: int) -> int:
+        """Samples of a clip of this many frames, one hop short of them all for "center" padding."""
+        return (frames - 1 if self.config.padding == "center" else frames) * self.config.hop
+
     def analyse(self, mel: jax.Array, frames: jax.Array) -> Any:
         """See `f5.vocoder.Vocoder`."""
         raise TypeError("a Vocos does not analyse whole clips")
@@ -282,10 +286,9 @@ class Vocos(nnx.Module):
         and [b, n * hop] for "same".
         """
         n = mel.shape[1]
-        count = (n - 1 if self.config.padding == "center" else n) * self.config.hop
         hidden, _ = self._backbone(mel, None)
         frames = self._synthesised(hidden, mel, jnp.arange(n)[None])
-        return self._overlap_add(frames, jnp.ones((1, n), bool), self._trim, count)
+        return self._overlap_add(frames, jnp.ones((1, n), bool), self._trim, self.clip_samples(n))
 
     def decode_block(self, window: jax.Array, first: jax.Array | int, frames: jax.Array | int) -> jax.Array:
         """Decodes the middle of a window of frames; equal to the same samples of `decode` over the whole clip.

@@ -7,7 +7,8 @@ every leaf of the model: what is missing, unknown or of another shape is an erro
 Memory: leaves are filled one at a time, the largest first, each from as many reads as it has layers. Next to the
 model itself there is never more than one leaf's copy and one layer's array.
 
-Source of the names: SWivid/F5-TTS 1.1.22 `src/f5_tts/model/backbones/` and `modules.py`; `vocos` 0.1.0 `models.py`.
+Source of the names: SWivid/F5-TTS 1.1.22 `src/f5_tts/model/backbones/` and `modules.py`; `vocos` 0.1.0 `models.py`;
+`bigvgan` 2.4.1 `bigvgan.py`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import safetensors.numpy
 from flax import nnx
 
 from f5_tts_server.f5.audio import mel_filters
+from f5_tts_server.f5.bigvgan import BigVGAN, BigVGANConfig, low_pass
 from f5_tts_server.f5.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from f5_tts_server.f5.config import BackboneConfig, MelConfig
 from f5_tts_server.f5.dit import DiT
@@ -52,6 +54,10 @@ CONV = Layout(np.transpose, np.transpose)  # [out, in / groups, taps] <-> [taps,
 UNROLLED_CONV = Layout(  # [out, in, taps] <-> [taps * in, out]
     lambda x: x.transpose(2, 1, 0).reshape(-1, x.shape[0]),
     lambda x: x.reshape(TAPS, -1, x.shape[1]).transpose(2, 1, 0),
+)
+UPSAMPLING = Layout(  # [in, out, 2 u] <-> [2, in, u, out]
+    lambda x: x.reshape(*x.shape[:2], 2, -1).transpose(2, 0, 3, 1),
+    lambda x: x.transpose(1, 3, 0, 2).reshape(x.shape[1], x.shape[3], -1),
 )
 CHANNELS = Layout(lambda x: x.reshape(-1), lambda x: x.reshape(1, 1, -1))  # [1, 1, d] <-> [d]
 
@@ -163,6 +169,26 @@ VOCOS_ROWS = [
 ]
 
 
+def _bigvgan_rows(config: BigVGANConfig) -> list[Row]:
+    rows = [*affine("conv_pre", "conv_pre", CONV), *affine("conv_post", "conv_post", CONV)]
+    rows += _snake("activation_post", "activation_post")
+    for stage in range(len(config.upsample_rates)):
+        rows += affine(f"ups.{stage}.0", f"stages.{stage}.up", UPSAMPLING)
+        for block, dilations in enumerate(config.resblock_dilation_sizes):
+            key = f"resblocks.{stage * len(config.resblock_dilation_sizes) + block}"
+            leaf = f"stages.{stage}.blocks.{block}"
+            for layer in range(len(dilations)):
+                for convs in ("convs1", "convs2"):
+                    rows += affine(f"{key}.{convs}.{layer}", f"{leaf}.{convs}.{layer}", CONV)
+            for layer in range(2 * len(dilations)):
+                rows += _snake(f"{key}.activations.{layer}", f"{leaf}.activations.{layer}")
+    return rows
+
+
+def _snake(key: str, leaf: str) -> list[Row]:
+    return [Row(f"{key}.act.{name}", (f"{leaf}.{name}",)) for name in ("alpha", "beta")]
+
+
 # ---- what a file may hold besides parameters
 
 
@@ -193,6 +219,16 @@ def _vocos_buffers(config: VocosConfig) -> list[Buffer]:
         Buffer("head.istft.window", window, "synthesis window"),
         Buffer("feature_extractor.mel_spec.spectrogram.window", window, "analysis window"),
         Buffer("feature_extractor.mel_spec.mel_scale.fb", mel_filters(mel).astype(np.float32), "mel filters"),
+    ]
+
+
+def _bigvgan_buffers(rows: Iterable[Row]) -> list[Buffer]:
+    """The two filters of each activation."""
+    activations = [row.key.removesuffix(".act.alpha") for row in rows if row.key.endswith(".act.alpha")]
+    return [
+        Buffer(f"{activation}.{place}.filter", low_pass()[None, None], "low-pass filter")
+        for activation in activations
+        for place in ("upsample", "downsample.lowpass")
     ]
 
 
@@ -245,6 +281,32 @@ class _File:
         return self._checkpoint.read(self._stored[key])
 
 
+class _WithoutWeightNorm:
+    """A source whose weights g · v / ‖v‖, kept as `weight_g` and `weight_v`, read as `weight` again."""
+
+    def __init__(self, source: _Source) -> None:
+        self.name, self._source = source.name, source
+        shapes, self._normed = dict(source.shapes), set[str]()
+        for key in source.shapes:
+            weight = key.removesuffix("_v")
+            if key.endswith(".weight_v") and f"{weight}_g" in shapes and weight not in shapes:
+                rows = (shapes[key][0], *(1,) * (len(shapes[key]) - 1))
+                if shapes[f"{weight}_g"] != rows:
+                    gains = list(shapes[f"{weight}_g"])
+                    raise CheckpointError(f"{self.name}: {weight}_g is {gains} where {list(rows)} was expected")
+                shapes[weight] = shapes.pop(key)
+                del shapes[f"{weight}_g"]
+                self._normed.add(weight)
+        self.shapes: Mapping[str, tuple[int, ...]] = shapes
+
+    def read(self, key: str) -> np.ndarray:
+        if key not in self._normed:
+            return self._source.read(key)
+        gain, direction = (_as_floats(self._source, f"{key}_{part}").astype(np.float32) for part in "gv")
+        squares = np.square(direction, dtype=np.float64).sum(axis=tuple(range(1, direction.ndim)), keepdims=True)
+        return (direction * (gain / np.sqrt(squares))).astype(np.float32)
+
+
 Module = TypeVar("Module", bound=nnx.Module)
 
 
@@ -283,6 +345,18 @@ def fill_vocos(
     """Fills the Vocos that `build` makes, which is never allocated, from a file whose names `rows` explain."""
     with open_checkpoint(weights_path) as checkpoint:
         return _load(build, rows, _vocos_buffers(config), _File(checkpoint, ()))
+
+
+def load_bigvgan(config_path: str | Path, weights_path: str | Path) -> BigVGAN:
+    """Loads official BigVGAN weights (`bigvgan_generator.pt`), weight norm folded or not, for a `config.json`.
+
+    Raises ValueError for a configuration that is not supported, CheckpointError as `load_backbone`.
+    """
+    config = BigVGANConfig.from_json(config_path)
+    rows = _bigvgan_rows(config)
+    with open_checkpoint(weights_path) as checkpoint:
+        source = _WithoutWeightNorm(_File(checkpoint, ()))
+        return _load(lambda: BigVGAN(config, rngs=nnx.Rngs(0)), rows, _bigvgan_buffers(rows), source)
 
 
 def _load_backbone(source: _Source, config: BackboneConfig, dtype: Any) -> DiT | UNetT:
@@ -438,6 +512,12 @@ def backbone_shapes(config: BackboneConfig) -> dict[str, tuple[int, ...]]:
     return _official_shapes(_rows_of(_backbone_rows(config), leaves), leaves)
 
 
+def bigvgan_shapes(config: BigVGANConfig) -> dict[str, tuple[int, ...]]:
+    """The official parameters without weight norm: shapes by key, without making a model."""
+    _, leaves = _leaves(nnx.eval_shape(lambda: BigVGAN(config, rngs=nnx.Rngs(0))))
+    return _official_shapes(_rows_of(_bigvgan_rows(config), leaves), leaves)
+
+
 # ---- saving
 
 
@@ -462,6 +542,13 @@ def save_vocos(config_path: str | Path, weights_path: str | Path, model: Vocos) 
     """Writes a `config.yaml` and a `.safetensors` file that `load_vocos` reads."""
     model.config.write_yaml(config_path)
     safetensors.numpy.save_file(vocos_state_dict(model), weights_path)
+
+
+def save_bigvgan(config_path: str | Path, weights_path: str | Path, model: BigVGAN) -> None:
+    """Writes a `config.json` and a `.safetensors` file that `load_bigvgan` reads."""
+    rows = _bigvgan_rows(model.config)
+    model.config.write_json(config_path)
+    safetensors.numpy.save_file(_state_dict(model, rows, _bigvgan_buffers(rows)), weights_path)
 
 
 def _state_dict(model: nnx.Module, rows: Iterable[Row], buffers: Iterable[Buffer]) -> dict[str, np.ndarray]:

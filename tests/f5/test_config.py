@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from f5_tts_server.f5.config import CONFIGS, read_config
+from f5_tts_server.f5.config import CONFIGS, MelConfig, read_config
 
 # `configs/F5TTS_v1_Base.yaml` of SWivid/F5-TTS 1.1.22, without what concerns training.
 OFFICIAL: dict[str, Any] = {
@@ -58,10 +58,14 @@ def test_a_silent_file_means_what_the_official_classes_assume(tmp_path: Path) ->
     assert read.backbone == replace(CONFIGS["F5TTS_v1_Base"].backbone, text_dim=100, conv_layers=0, ff_mult=4)
 
 
+def test_a_file_says_which_mel_the_model_speaks_in(tmp_path: Path) -> None:
+    assert read_config(write(tmp_path, mel_spec={"mel_spec_type": "bigvgan"})).mel == MelConfig(kind="bigvgan")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mel_spec": {"mel_spec_type": "bigvgan"}}, r"mel_spec\.mel_spec_type is 'bigvgan'; it must be vocos"),
+        ({"mel_spec": {"mel_spec_type": "hifigan"}}, r"mel_spec_type is 'hifigan'; it must be vocos or bigvgan"),
         ({"mel_spec": {"hop_length": 300}}, r"mel_spec\.hop_length is 300; it must be 256"),
         ({"mel_spec": {"bands": 3}}, r"mel_spec\.bands is 3; it is not known"),
         ({"mel_spec": None}, "not an official model file"),
@@ -71,7 +75,7 @@ def test_a_silent_file_means_what_the_official_classes_assume(tmp_path: Path) ->
     ],
 )
 def test_what_cannot_be_spoken_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    """A file of a BigVGAN model was once accepted, and its mels decoded by Vocos, which reads another mel: noise.
+    """Whatever kind of mel a file named was once accepted, and decoded by Vocos, which reads another mel: noise.
 
     A backbone that is neither DiT nor UNetT was taken for a UNetT.
     """

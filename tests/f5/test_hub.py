@@ -81,12 +81,21 @@ def test_hub_names_that_name_no_file(name: str) -> None:
 
 def test_a_vocoder_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelFilesError, match=r"is not a folder with a config\.yaml"):
-        vocoder_files(str(tmp_path))
+        vocoder_files("vocos", str(tmp_path))
     touch(tmp_path, "config.yaml", "pytorch_model.bin")
-    files = vocoder_files(str(tmp_path))
+    files = vocoder_files("vocos", str(tmp_path))
     assert (files.config.name, files.weights.name) == ("config.yaml", "pytorch_model.bin")
     with pytest.raises(ModelFilesError, match="name the repository"):
-        vocoder_files("hf://charactr/vocos-mel-24khz/pytorch_model.bin")
+        vocoder_files("vocos", "hf://charactr/vocos-mel-24khz/pytorch_model.bin")
+
+
+def test_the_vocoder_of_another_kind_of_mel_is_not_taken(tmp_path: Path) -> None:
+    """BigVGAN's mel is another than that of Vocos: either decodes the other's into noise."""
+    touch(tmp_path, "config.json", "bigvgan_generator.pt")
+    files = vocoder_files("bigvgan", str(tmp_path))
+    assert (files.config.name, files.weights.name) == ("config.json", "bigvgan_generator.pt")
+    with pytest.raises(ModelFilesError, match=r"with a config\.yaml in it; the model speaks in mels for vocos"):
+        vocoder_files("vocos", str(tmp_path))
 
 
 # ---- the hub
@@ -196,7 +205,11 @@ def test_hub_names_with_and_without_a_revision(tmp_path: Path) -> None:
     ("call", "put"),
     [
         ("backbone_files('E2TTS_Base')", "put model_1200000.safetensors and its vocab.txt into a folder"),
-        ("vocoder_files()", "put config.yaml and pytorch_model.bin of charactr/vocos-mel-24khz into a folder"),
+        ("vocoder_files('vocos')", "put config.yaml and pytorch_model.bin of charactr/vocos-mel-24khz into a folder"),
+        (
+            "vocoder_files('bigvgan')",
+            "put config.json and bigvgan_generator.pt of nvidia/bigvgan_v2_24khz_100band_256x",
+        ),
     ],
 )
 def test_without_a_network_the_error_says_what_to_put_where(tmp_path: Path, call: str, put: str) -> None:
@@ -225,5 +238,5 @@ def test_a_mistyped_model_is_told_with_what_was_probably_meant() -> None:
 
 
 def test_released_names_are_pinned_to_commits() -> None:
-    for file in (*hub.RELEASED.values(), hub.RELEASED_VOCODER):
+    for file in (*hub.RELEASED.values(), *hub.RELEASED_VOCODERS.values()):
         assert len(file.revision) == 40 and set(file.revision) <= set("0123456789abcdef")

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from f5_tts_server.f5.vocos import Vocos
+from f5_tts_server.f5.vocoder import Vocoder
 
 
-def block_window(mel: np.ndarray, start: int, block: int, model: Vocos) -> tuple[np.ndarray, int]:
+def block_window(mel: np.ndarray, start: int, block: int, model: Vocoder) -> tuple[np.ndarray, int]:
     """The window for frames start … start + block, with loud rubbish where there is no clip, and its first frame."""
     first = start - model.context_left
     index = np.arange(first, start + block + model.context_right)

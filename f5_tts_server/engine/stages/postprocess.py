@@ -186,7 +186,7 @@ class Postprocess:
         segment = taken.segment
         frames = segment.gen_frames
         if clip.frame == 0:
-            clip.begin(segment, (frames - 1) * self._programs.hop)
+            clip.begin(segment, self._programs.clip_samples(frames))
         stop = min(clip.frame + self._programs.vocode_block, frames)
         began = self._clock()
         samples = self._programs.vocode(taken.mel, clip.frame, stop)
