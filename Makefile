@@ -5,8 +5,9 @@ RUN := $(VENV)/bin/python
 PARITY := .venv-parity
 CLIENTS := .venv-clients
 TRAINING := .venv-training
+ACCELERATORS := .venv-accelerators
 
-.PHONY: serve test lint wheel parity clients golden evaluate clean
+.PHONY: serve test lint wheel parity clients accelerators golden evaluate clean
 
 ## serve: install and serve on http://127.0.0.1:8000
 serve: $(VENV)/runtime
@@ -35,16 +36,21 @@ parity: $(PARITY)/done $(VENV)/dev
 clients: $(CLIENTS)/done $(VENV)/dev
 	$(RUN) -m pytest -q tests/clients
 
+## accelerators: compile every program for GPUs and TPUs that are not there; goes on where it was stopped
+accelerators: $(ACCELERATORS)/done
+	$(ACCELERATORS)/bin/python -m benchmarks.accelerators
+	$(ACCELERATORS)/bin/python -m benchmarks.accelerators --table docs/accelerators.md
+
 ## golden: make the golden files again from the official packages
 golden: $(PARITY)/done
-	for part in frontend backbone vocos checkpoint; do $(PARITY)/bin/python -m tests.golden.make_$${part}_golden || exit 1; done
+	for part in frontend backbone vocos bigvgan checkpoint; do $(PARITY)/bin/python -m tests.golden.make_$${part}_golden || exit 1; done
 
 ## evaluate: measure the embedded voice and print the table of its model card
 evaluate: $(TRAINING)/done
 	$(TRAINING)/bin/python -m training.evaluate
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(CLIENTS) $(TRAINING) build dist
+	rm -rf $(VENV) $(PARITY) $(CLIENTS) $(TRAINING) $(ACCELERATORS) build dist
 
 $(VENV)/runtime: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
@@ -69,4 +75,9 @@ $(TRAINING)/done: requirements.txt requirements-dev.txt requirements-training.tx
 	test -x $(TRAINING)/bin/python || $(PYTHON) -m venv $(TRAINING)
 	$(TRAINING)/bin/python -m pip install --quiet --requirement requirements-training.txt
 	$(TRAINING)/bin/python -m pip install --quiet --no-deps Resemblyzer==0.1.4  # its weights; its code would ask for torch
+	touch $@
+
+$(ACCELERATORS)/done: requirements.txt requirements-accelerators.txt
+	test -x $(ACCELERATORS)/bin/python || $(PYTHON) -m venv $(ACCELERATORS)
+	$(ACCELERATORS)/bin/python -m pip install --quiet --requirement requirements-accelerators.txt
 	touch $@

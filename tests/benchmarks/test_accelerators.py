@@ -1,0 +1,77 @@
+"""What is read of compiled programs, and the compilation itself where the compilers are installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.compiled_text import Findings, findings
+
+ROOT = Path(__file__).parents[2]
+TEXT = """\
+HloModule jit_step, is_scheduled=true
+
+%fused_computation (p: bf16[1024,1024]) -> f32[1024,1024] {
+  %p = bf16[1024,1024]{1,0} parameter(0)
+  ROOT %wide = f32[1024,1024]{1,0} convert(%p)
+}
+
+%body (arg: (s32[], bf16[1024,1024], bf16[3,1024,1024])) -> (s32[], bf16[1024,1024], bf16[3,1024,1024]) {
+  %arg = (s32[], bf16[1024,1024]{1,0}, bf16[3,1024,1024]{2,1,0}) parameter(0)
+  %x = bf16[1024,1024]{1,0:T(8,128)} get-tuple-element(%arg), index=1
+  %w = bf16[3,1024,1024]{2,1,0} get-tuple-element(%arg), index=2
+  %scaled = bf16[1024,1024]{1,0} fusion(%w, %x), kind=kLoop, calls=%other_computation
+  %sum = bf16[1024,1024]{1,0} all-reduce(%scaled), replica_groups={{0,1}}, to_apply=%add
+  ROOT %out = (s32[], bf16[1024,1024]{1,0}, bf16[3,1024,1024]{2,1,0}) tuple(%x, %sum, %w)
+}
+
+ENTRY %main (a: bf16[1024,1024]) -> f32[1024,1024] {
+  %a = bf16[1024,1024]{1,0} parameter(0)
+  %again = bf16[1024,1024]{1,0} copy(%a)
+  %flash = (bf16[8,8]{1,0}, u8[0]{0}) custom-call(%again), custom_call_target="__cudnn$fmhaSoftmax"
+  %loop = (s32[], bf16[1024,1024]{1,0}, bf16[3,1024,1024]{2,1,0}) while(%again), condition=%cond, body=%body, \
+backend_config={"known_trip_count":{"n":"3"}}
+  %result = f32[1024,1024]{1,0} fusion(%again), kind=kLoop, calls=%fused_computation
+  ROOT %product = f32[1024,1024]{1,0} dot(%result, %result), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+"""
+
+
+def test_what_the_text_of_a_program_tells() -> None:
+    """Counted by hand. An array of bfloat16 has 2 MiB; of the stack of three a turn of the loop reads one."""
+    two, four = 2 << 20, 4 << 20
+    outside = 2 * two + (two + 128) + (four + two) + 3 * four  # copy, custom call, fusion, product
+    inside = 3 * two + 2 * two  # fusion: result, its slice of the stack, x; all-reduce
+    assert findings(TEXT, 1 << 20) == Findings(
+        collectives={"all-reduce": 1},
+        attention="cuDNN",
+        copies={"bf16[1024,1024]": 1},
+        wide_products=1,
+        wide_arrays=2,
+        traffic=outside + 3 * inside,
+    )
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax_cuda12_plugin") is None,
+    reason="needs requirements-accelerators.txt (make accelerators)",
+)
+def test_the_step_of_the_base_model_compiled_for_one_h100(tmp_path: Path) -> None:
+    """In bfloat16 throughout, with cuDNN's attention, into the state it is given; and not compiled a second time."""
+    results, table = tmp_path / "results.jsonl", tmp_path / "table.md"
+    command = [sys.executable, "-m", "benchmarks.accelerators", "--results", str(results)]
+    case = ["--targets", "h100 1x1", "--models", "F5TTS_v1_Base", "--frames", "469", "--batches", "2", "--steps-only"]
+    for _ in range(2):
+        subprocess.run([*command, *case], cwd=ROOT, check=True)
+    (record,) = map(json.loads, results.read_text().splitlines())
+    assert record["attention"] == "cuDNN"
+    assert record["bytes"]["donated"] >= record["state"] == 8 * (469 * (4 * 100 + 4 * 1024) + 4)
+    assert (record["wide_products"], record["wide_arrays"], record["copies"], record["collectives"]) == (0, 0, {}, {})
+    subprocess.run([*command, "--table", str(table)], cwd=ROOT, check=True)
+    assert "| 469 | 2 |" in table.read_text()
+    assert "times are estimates, not measurements" in table.read_text()
