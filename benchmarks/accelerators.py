@@ -102,7 +102,7 @@ class Target:
             )
         else:
             topology = topologies.get_topology_desc(platform="tpu", topology_name=f"{self.chip}:{self.topology}")
-        devices = np.array(topology.devices).reshape(self.data, self.model)
+        devices: Any = np.array(topology.devices).reshape(self.data, self.model)
         return Mesh(devices, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 
 
@@ -175,7 +175,7 @@ def compiled(case: Case, wanted: tuple[str, ...]) -> Iterator[dict[str, Any]]:
             yield {**record, "error": str(error)[:400]}
             continue
         record["compiled_in_cpu_s"] = round(time.process_time() - started, 1)
-        memory = program.memory_analysis()
+        memory: Any = program.memory_analysis()
         record["bytes"] = {
             "arguments": memory.argument_size_in_bytes, "results": memory.output_size_in_bytes,
             "temporary": memory.temp_size_in_bytes, "donated": memory.alias_size_in_bytes,

@@ -90,15 +90,15 @@ def findings(text: str, large_elements: int) -> Findings:
         if i.opcode == "copy" and i.results[0].nbytes >= _LARGE:
             copies[str(i.results[0])] += 1
         wide_arrays += sum(array.kind == "f32" and array.size >= large_elements for array in i.results)
-        count = trips.get(i.computation, 1)
-        traffic += count * sum(_touched(array, count) for array in (*i.results, *operands))
+        turns = trips.get(i.computation, 1)
+        traffic += turns * sum(_touched(array, turns) for array in (*i.results, *operands))
     return Findings(dict(collectives), attention, dict(copies), wide_products, wide_arrays, traffic)
 
 
-def _touched(array: Array, trips: int) -> int:
+def _touched(array: Array, turns: int) -> int:
     """Bytes of an array that one turn of a loop touches: its own slice of what is stacked by turns."""
-    stacked = trips > 1 and len(array.shape) > 1 and array.shape[0] == trips
-    return array.nbytes // (trips if stacked else 1)
+    stacked = turns > 1 and len(array.shape) > 1 and array.shape[0] == turns
+    return array.nbytes // (turns if stacked else 1)
 
 
 def _is_product(i: Instruction) -> bool:

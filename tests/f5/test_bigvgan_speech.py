@@ -27,9 +27,9 @@ def test_it_speaks_in_blocks_what_the_vocoder_makes_of_the_whole_mel(tmp_path: P
     model = load_model(**tiny_model.write(tmp_path, "bigvgan"), max_frames=320)  # type: ignore[arg-type]
     vocoder = model.vocoder
     assert isinstance(vocoder, BigVGAN)
-    reference = model.prepare_reference(file(noise(1.3)), "What the clip says.")
+    reference = model.frontend.prepare_reference(file(noise(1.3)), "What the clip says.")
     assert len(reference.mel) == len(reference.samples) // model.config.mel.hop
-    plan = model.plan("A few words.", reference, speed=1.0, seconds=None)
+    plan = model.frontend.plan("A few words.", reference, speed=1.0, seconds=None)
 
     programs = Programs(
         model, make_mesh("1x1", 8), buckets=(320,), slots=1, step_sizes=(1,), max_steps=4, vocode_block=48
