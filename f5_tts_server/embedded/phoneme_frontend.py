@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f5_tts_server.embedded.lengths import FRAMES_A_TOKEN, LengthModel, allocate
-from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES, count_letters, phonemes
+from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES, phonemes, silent_letters
 from f5_tts_server.embedded.pronunciation import known_words
 from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
@@ -65,8 +65,8 @@ class PhonemeFrontend(Frontend):
     def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> Iterator[str]:
         """Sentences, joined while they fit a segment; longer ones are cut after a clause or, failing that, a word.
 
-        None where there is nothing to speak: only punctuation and emoji. Words of other scripts are left out where most
-        letters are Latin; raises TextError where they are not.
+        None where there is nothing to speak: only punctuation and emoji. Raises TextError for letters of other scripts:
+        a word that is silently left out is worse than an error.
         """
         _refuse_other_scripts(text)
         longest = self._budget(reference)
@@ -191,13 +191,9 @@ class PhonemeFrontend(Frontend):
 
 
 def _refuse_other_scripts(text: str) -> None:
-    spoken, silent = count_letters(text)
-    if silent.total() > spoken:
-        most = "".join(character for character, _ in silent.most_common(_NAMED))
-        raise TextError(
-            f"this voice speaks English and has no sounds for {silent.total()} of the text's "
-            f"{spoken + silent.total()} letters, such as {most!r}; at most half may be of other scripts"
-        )
+    if silent := silent_letters(text):
+        more = f" and {len(silent) - _NAMED} others" if len(silent) > _NAMED else ""
+        raise TextError(f"this voice speaks English and has no sounds for {silent[:_NAMED]!r}{more}")
 
 
 def _ends_sentence(clause: str) -> bool:

@@ -1,14 +1,13 @@
 """English text to the phoneme symbols that the embedded voice was trained on.
 
 `phonemes(text)` never fails: digits that no normalization has read become words, accents are dropped, what has no English
-reading (emoji, other scripts) is silent; `count_letters` tells how much that is.
+reading (emoji, other scripts) is silent; `silent_letters` tells which letters those are.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from functools import lru_cache
 
 from f5_tts_server.embedded.pronunciation import CONSONANTS, STRESSES, VOWELS, pronounce
@@ -25,6 +24,13 @@ _SIGNS = {
     "€": "euros", "°": "degrees", "#": "number", "×": "times", "÷": "divided by", "<": "less than",
     ">": "greater than", "/": "slash", "_": "underscore",
 }  # fmt: skip
+_GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon phi chi "
+    "psi omega"
+).split()
+# By name, as formulas are read.
+_SIGNS |= dict(zip("αβγδεζηθικλμνξοπρςστυφχψω", _GREEK, strict=True))
+_SIGNS |= dict(zip("ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ", dict.fromkeys(_GREEK), strict=True))
 _PAUSE_OF = {
     **dict.fromkeys(',;:、，；：—–()[]{}"“”«»', ","),
     **dict.fromkeys(".…。\n", "."),
@@ -76,11 +82,19 @@ def _decomposed(character: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKD", letters) if not unicodedata.combining(c))
 
 
-def count_letters(text: str) -> tuple[int, Counter[str]]:
-    """How many letters a text has that can be spoken here, and each of those that cannot, with their number."""
-    letters = Counter(character for character in text if character.isalpha())
-    silent = Counter({c: n for c, n in letters.items() if not any(part.isascii() for part in _decomposed(c))})
-    return letters.total() - silent.total(), silent
+def silent_letters(text: str) -> str:
+    """The letters of a text that have no sound here, each once, in reading order."""
+    return "".join(dict.fromkeys(character for character in text if not character.isascii() and _is_silent(character)))
+
+
+@lru_cache(maxsize=4096)
+def _is_silent(character: str) -> bool:
+    # Modifier letters (Lm) stand for apostrophes: the ʻ of Hawaiʻi.
+    return (
+        character.isalpha()
+        and unicodedata.category(character) != "Lm"
+        and not any(part.isascii() or part in _SIGNS for part in _decomposed(character))
+    )
 
 
 def words(text: str) -> list[str]:

@@ -75,7 +75,7 @@ def test_what_cannot_be_spoken_is_refused(frontend: PhonemeFrontend) -> None:
 
 
 @pytest.mark.parametrize("first_seconds", [None, 1.0])
-@pytest.mark.parametrize("text", [LONG, "x" * 500, "Hi " * 300, TEXT, "Hello 你好，世界。" * 30])
+@pytest.mark.parametrize("text", [LONG, "x" * 500, "Hi " * 300, TEXT, "Hello, λόγος ½ π! " * 30])
 def test_split_keeps_the_text_and_fits_the_model(
     frontend: PhonemeFrontend, text: str, first_seconds: float | None
 ) -> None:
@@ -113,7 +113,7 @@ def test_fast_speech_is_cut_by_the_tokens_that_a_segment_holds(frontend: Phoneme
         assert frontend.plan(segment, reference(), speed=4.0, seconds=None).frames <= 1.1 * LONGEST_FRAMES
 
 
-@pytest.mark.parametrize("text", ["你好，世界。", "Привет, мир! OK", "Hi, 今天天气很好。", "안녕"])
+@pytest.mark.parametrize("text", ["你好，世界。", "Привет, мир! OK", "The word 好 is a greeting.", "안녕"])
 def test_scripts_that_the_voice_cannot_speak_are_refused_by_name(frontend: PhonemeFrontend, text: str) -> None:
     """Chinese text with the English voice once succeeded, with its words left out."""
     silent = next(character for character in text if character.isalpha() and not character.isascii())
@@ -121,6 +121,6 @@ def test_scripts_that_the_voice_cannot_speak_are_refused_by_name(frontend: Phone
         next(frontend.split(text, reference(), speed=1.0, first_seconds=None))
 
 
-@pytest.mark.parametrize("text", ["The word 你好 is a greeting.", "Crème brûlée à la carte.", "Øre, łódź, straße."])
-def test_a_foreign_word_in_an_english_text_stops_nothing(frontend: PhonemeFrontend, text: str) -> None:
+@pytest.mark.parametrize("text", ["Crème brûlée à la carte.", "Øre, łódź, straße.", "Hawaiʻi, ½ × π ≈ 1.57 ☕"])
+def test_latin_letters_signs_and_emoji_stop_nothing(frontend: PhonemeFrontend, text: str) -> None:
     assert list(frontend.split(text, reference(), speed=1.0, first_seconds=None))
