@@ -1,59 +1,20 @@
 """``POST /v1/generate/stream`` (server-sent events) and ``POST /v1/generate`` (one JSON reply)."""
 
 # Annotations are not deferred here: the body's type exists only when the model's defaults are known.
-import base64
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, Field
 
+from f5_tts_server.api.clip_replies import EVENTS_REPLY, GenerateReply, clip_events, clip_reply
 from f5_tts_server.api.errors import ERROR_RESPONSES, GENERATE
 from f5_tts_server.api.generate_body import EXAMPLES, GenerateBody, generate_body
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
-from f5_tts_server.api.streaming import PING, TicketStream, admit, sse_event, whole_clip
-from f5_tts_server.formats import whole_file
-from f5_tts_server.inference_types import AudioChunk, Failed, Metadata, Ticket
-
-
-class StreamMetadata(BaseModel):
-    """What is known when a clip is complete. Times in seconds."""
-
-    request_id: str
-    generation_time: float = Field(description="from the request's arrival to its last audio")
-    time_to_first_audio: float
-    real_time_factor: float = Field(description="generation_time / duration")
-    duration: float = Field(description="length of the audio")
-    total_chunks: int
-    segments: int = Field(description="pieces the text was spoken in")
-    seed: int
-    underruns: int = Field(description="times that a listener who plays from the first chunk on was left without audio")
-    underrun_time: float = Field(description="seconds for which that listener had no audio")
-
-
-class StreamEvent(BaseModel):
-    """The data of one event. The decoded chunks joined in order are one valid file."""
-
-    audio_chunk: str = Field(description="base64")
-    chunk_index: int = Field(description="from 0")
-    is_final: bool
-    sample_rate: int
-    metadata: StreamMetadata | None = Field(None, description="in the final event only")
-
-
-class GenerateReply(BaseModel):
-    """A whole clip."""
-
-    audio_base64: str
-    generation_time: float
-    duration: float
-    sample_rate: int
-    seed: int
-    metadata: StreamMetadata
+from f5_tts_server.api.streaming import admit
+from f5_tts_server.inference_types import Ticket
 
 
 def router(services: Services) -> APIRouter:
@@ -69,82 +30,16 @@ def router(services: Services) -> APIRouter:
         await admit(ticket, request.receive)
         return ticket
 
-    stream_reply: dict[str, Any] = {
-        "description": "Events: `data:` lines with the object below; `event: error` with an error body if it fails midway.",
-        "content": {"text/event-stream": {"schema": StreamEvent.model_json_schema()}},
-    }
-
-    @routes.post("/generate/stream", responses={**ERROR_RESPONSES, 200: stream_reply}, response_class=Response)
+    @routes.post("/generate/stream", responses={**ERROR_RESPONSES, 200: EVENTS_REPLY}, response_class=Response)
     async def stream(request: Request, body: Annotated[body_type, Body(openapi_examples=EXAMPLES)]) -> Response:  # type: ignore[valid-type]
         """Speech as server-sent events, while it is being made."""
         ticket = await submit(request, body, live=True)
-        return TicketStream(
-            ticket,
-            events(ticket),
-            media_type="text/event-stream",
-            ping=PING,
-            ping_s=settings.ping_s,
-            stall_timeout_s=settings.stall_timeout_s,
-        )
+        return clip_events(ticket, settings, GENERATE, services.sample_rate)
 
     @routes.post("/generate", responses={**ERROR_RESPONSES, 200: {"model": GenerateReply}})
     async def generate(request: Request, body: Annotated[body_type, Body(openapi_examples=EXAMPLES)]) -> Response:  # type: ignore[valid-type]
         """Speech as one reply: the very samples that the stream sends."""
         asked: GenerateBody = body
-        clip = await whole_clip(await submit(request, asked, live=False), request.receive)
-        if clip is None:
-            return Response(status_code=499)  # nobody reads it
-        data, metadata = clip
-        data = whole_file(asked.response_format, data, round(metadata.duration * metadata.sample_rate))
-        reply = GenerateReply(
-            audio_base64=base64.b64encode(data).decode(),
-            generation_time=metadata.generation_time,
-            duration=metadata.duration,
-            sample_rate=metadata.sample_rate,
-            seed=metadata.seed,
-            metadata=_describe(metadata),
-        )
-        # A long clip is tens of megabytes: written once, by compiled code, it does not hold up the event loop.
-        return Response(reply.model_dump_json(), media_type="application/json")
-
-    async def events(ticket: Ticket) -> AsyncIterator[bytes]:
-        """One event for each chunk, the last one with the metadata, or an ``error`` event."""
-        last: AudioChunk | None = None
-        async for event in ticket:
-            if isinstance(event, AudioChunk):
-                if event.last:
-                    last = event  # the metadata follows at once and goes into the same event
-                else:
-                    yield sse_event(_chunk(event, services.sample_rate))
-            elif isinstance(event, Failed):
-                yield sse_event(GENERATE.body(GENERATE.translate(event.error)), name="error")
-            else:
-                assert last is not None  # `Done` follows the chunk that is marked as the last
-                final = {"is_final": True, "metadata": _describe(event.metadata).model_dump()}
-                yield sse_event({**_chunk(last, services.sample_rate), **final})
+        return await clip_reply(await submit(request, asked, live=False), asked.response_format, request.receive)
 
     return routes
-
-
-def _chunk(chunk: AudioChunk, sample_rate: int) -> dict[str, Any]:
-    return {
-        "audio_chunk": base64.b64encode(chunk.data).decode(),
-        "chunk_index": chunk.index,
-        "is_final": False,
-        "sample_rate": sample_rate,
-    }
-
-
-def _describe(metadata: Metadata) -> StreamMetadata:
-    return StreamMetadata(
-        request_id=metadata.request_id,
-        generation_time=round(metadata.generation_time, 4),
-        time_to_first_audio=round(metadata.time_to_first_audio, 4),
-        real_time_factor=round(metadata.generation_time / metadata.duration, 4) if metadata.duration else 0.0,
-        duration=metadata.duration,
-        total_chunks=metadata.total_chunks,
-        segments=metadata.segments,
-        seed=metadata.seed,
-        underruns=metadata.underruns,
-        underrun_time=round(metadata.underrun_time, 4),
-    )

@@ -1,0 +1,131 @@
+"""How a clip is answered by our own endpoints: as server-sent events with its audio, or as one JSON reply."""
+
+# Annotations are not deferred here: FastAPI reads the models' types.
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+from starlette.types import Receive
+
+from f5_tts_server.api.errors import Dialect
+from f5_tts_server.api.streaming import PING, TicketStream, sse_event, whole_clip
+from f5_tts_server.formats import whole_file
+from f5_tts_server.inference_types import AudioChunk, Failed, Metadata, Ticket
+from f5_tts_server.settings import Settings
+
+
+class StreamMetadata(BaseModel):
+    """What is known when a clip is complete. Times in seconds."""
+
+    request_id: str
+    generation_time: float = Field(description="from the request's arrival to its last audio")
+    time_to_first_audio: float
+    real_time_factor: float = Field(description="generation_time / duration")
+    duration: float = Field(description="length of the audio")
+    total_chunks: int
+    segments: int = Field(description="pieces the text was spoken in")
+    seed: int
+    underruns: int = Field(description="times that a listener who plays from the first chunk on was left without audio")
+    underrun_time: float = Field(description="seconds for which that listener had no audio")
+
+
+class StreamEvent(BaseModel):
+    """The data of one event. The decoded chunks joined in order are one valid file."""
+
+    audio_chunk: str = Field(description="base64")
+    chunk_index: int = Field(description="from 0")
+    is_final: bool
+    sample_rate: int
+    metadata: StreamMetadata | None = Field(None, description="in the final event only")
+
+
+class GenerateReply(BaseModel):
+    """A whole clip."""
+
+    audio_base64: str
+    generation_time: float
+    duration: float
+    sample_rate: int
+    seed: int
+    metadata: StreamMetadata
+
+
+EVENTS_REPLY: dict[str, Any] = {
+    "description": "Events: `data:` lines with the object below; `event: error` with an error body if it fails midway.",
+    "content": {"text/event-stream": {"schema": StreamEvent.model_json_schema()}},
+}
+"""For the OpenAPI document of a route that answers with `clip_events`."""
+
+
+def clip_events(ticket: Ticket, settings: Settings, dialect: Dialect, sample_rate: int) -> TicketStream:
+    """Speech as server-sent events, while it is being made. The ticket is accepted already."""
+    return TicketStream(
+        ticket,
+        _events(ticket, dialect, sample_rate),
+        media_type="text/event-stream",
+        ping=PING,
+        ping_s=settings.ping_s,
+        stall_timeout_s=settings.stall_timeout_s,
+    )
+
+
+async def clip_reply(ticket: Ticket, format: str, receive: Receive) -> Response:
+    """Speech as one reply: the very samples that the events carry. Raises RequestError when the request fails."""
+    clip = await whole_clip(ticket, receive)
+    if clip is None:
+        return Response(status_code=499)  # nobody reads it
+    data, metadata = clip
+    data = whole_file(format, data, round(metadata.duration * metadata.sample_rate))
+    reply = GenerateReply(
+        audio_base64=base64.b64encode(data).decode(),
+        generation_time=metadata.generation_time,
+        duration=metadata.duration,
+        sample_rate=metadata.sample_rate,
+        seed=metadata.seed,
+        metadata=_describe(metadata),
+    )
+    # A long clip is tens of megabytes: written once, by compiled code, it does not hold up the event loop.
+    return Response(reply.model_dump_json(), media_type="application/json")
+
+
+async def _events(ticket: Ticket, dialect: Dialect, sample_rate: int) -> AsyncIterator[bytes]:
+    """One event for each chunk, the last one with the metadata, or an ``error`` event."""
+    last: AudioChunk | None = None
+    async for event in ticket:
+        if isinstance(event, AudioChunk):
+            if event.last:
+                last = event  # the metadata follows at once and goes into the same event
+            else:
+                yield sse_event(_chunk(event, sample_rate))
+        elif isinstance(event, Failed):
+            yield sse_event(dialect.body(dialect.translate(event.error)), name="error")
+        else:
+            assert last is not None  # `Done` follows the chunk that is marked as the last
+            final = {"is_final": True, "metadata": _describe(event.metadata).model_dump()}
+            yield sse_event({**_chunk(last, sample_rate), **final})
+
+
+def _chunk(chunk: AudioChunk, sample_rate: int) -> dict[str, Any]:
+    return {
+        "audio_chunk": base64.b64encode(chunk.data).decode(),
+        "chunk_index": chunk.index,
+        "is_final": False,
+        "sample_rate": sample_rate,
+    }
+
+
+def _describe(metadata: Metadata) -> StreamMetadata:
+    return StreamMetadata(
+        request_id=metadata.request_id,
+        generation_time=round(metadata.generation_time, 4),
+        time_to_first_audio=round(metadata.time_to_first_audio, 4),
+        real_time_factor=round(metadata.generation_time / metadata.duration, 4) if metadata.duration else 0.0,
+        duration=metadata.duration,
+        total_chunks=metadata.total_chunks,
+        segments=metadata.segments,
+        seed=metadata.seed,
+        underruns=metadata.underruns,
+        underrun_time=round(metadata.underrun_time, 4),
+    )
