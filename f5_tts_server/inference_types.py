@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +31,13 @@ class VoiceClip:
 
     audio: bytes = field(repr=False)
     text: str
+
+    def digest(self) -> bytes:
+        """A key of the content: of the audio's bytes and the transcript."""
+        digest = sha256(len(self.audio).to_bytes(8, "little"))
+        digest.update(self.audio)
+        digest.update(self.text.encode())
+        return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)

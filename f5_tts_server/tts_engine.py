@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 
 from prometheus_client.core import Metric
 
-from f5_tts_server.engine.cache import ByteLRU
+from f5_tts_server.byte_lru import ByteLRU
 from f5_tts_server.engine.channel import Channel
 from f5_tts_server.engine.cost import Ledger, whole_seconds
 from f5_tts_server.engine.events import EventBuffer

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from numpy.typing import NDArray
 
+from f5_tts_server.byte_lru import ByteLRU
 from f5_tts_server.f5 import sampler
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.frontend import Reference, SegmentPlan
@@ -50,6 +50,11 @@ class Schedule:
     times: NDArray[np.float32]  # [nfe], where each step begins
     dts: NDArray[np.float32]  # [nfe], how far it goes
     table: jax.Array  # [max_steps, c, d] modulations, rows beyond nfe unused
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds on the device."""
+        return self.table.nbytes
 
 
 Traced = Any
@@ -196,8 +201,8 @@ class Programs:
         self._dtype = self.platform.activation_dtype(model.backbone.proj_out.w.get_value().dtype)
         # The unguided step is a program more for each shape: worth it only to a model that recommends no guidance.
         self._fewest_passes = 1 if model.config.sampling.cfg_strength == 0 else 2
-        self._schedules = _ByteLimitedCache(cache_bytes // 2)
-        self._nulls = _ByteLimitedCache(cache_bytes // 2)
+        self._schedules: ByteLRU[Schedule] = ByteLRU(cache_bytes // 2)
+        self._nulls: ByteLRU[jax.Array] = ByteLRU(cache_bytes // 2)
 
     @property
     def compile_count(self) -> int:
@@ -212,13 +217,13 @@ class Programs:
             raise ValueError(f"the number of steps must lie between 1 and {self.max_steps}, not {nfe}")
         times = sampler.time_grid(nfe, -1.0 if sway else None)
 
-        def make() -> tuple[Schedule, int]:
+        def make() -> Schedule:
             padded = np.zeros(self.max_steps, np.float32)
             padded[:nfe] = times[:-1]
             table = self._compiled["modulations",](self._parameters, padded)
-            return Schedule(times[:-1], np.diff(times), table), table.nbytes
+            return Schedule(times[:-1], np.diff(times), table)
 
-        return self._schedules.get_or_make(times.tobytes(), make)
+        return self._schedules.get(times.tobytes(), make)
 
     def prefill(
         self, plan: SegmentPlan, reference: Reference, *, seed: int, segment_index: int, guided: bool
@@ -233,13 +238,11 @@ class Programs:
         config = self.model.config.backbone
         tokens, cond, frames = backbone_inputs(self.model.config, plan, reference, n)
 
-        def make_null() -> tuple[jax.Array, int]:
-            null = (
-                self._compiled["fix", n](self._parameters, tokens, cond, frames, np.True_)
-                if guided
-                else jax.device_put(np.zeros((n, config.dim), self._dtype), everywhere(self.mesh))
-            )
-            return null, null.nbytes
+        def make_null() -> jax.Array:
+            if not guided:
+                return jax.device_put(np.zeros((n, config.dim), self._dtype), everywhere(self.mesh))
+            null: jax.Array = self._compiled["fix", n](self._parameters, tokens, cond, frames, np.True_)
+            return null
 
         # The null pass sees neither words nor sound; of the text only its length, and that only where padding is masked.
         masked = config.text_mask_padding and config.conv_layers > 0
@@ -247,7 +250,7 @@ class Programs:
         return Prefilled(
             bucket=n,
             conditional=self._compiled["fix", n](self._parameters, tokens, cond, frames, np.False_),
-            null=self._nulls.get_or_make(null_key, make_null),
+            null=self._nulls.get(null_key, make_null),
             start=self._compiled["noise",](np.uint32(seed), np.uint32(segment_index)),
             frames=np.int32(plan.frames),
         )
@@ -535,24 +538,3 @@ def _window(frames: NDArray[np.float32], first: int, width: int) -> NDArray[np.f
     if low < high:
         window[0, low - first : high - first] = frames[low:high]
     return window
-
-
-class _ByteLimitedCache:
-    """Least recently used values within a byte limit. Not thread-safe: the preprocess thread is its only user."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._held = limit, 0
-        self._entries: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
-
-    def get_or_make(self, key: bytes, make: Callable[[], tuple[Any, int]]) -> Any:
-        """The value under `key`; `make` returns it and its size in bytes where it is not held."""
-        if key in self._entries:
-            self._entries.move_to_end(key)
-            return self._entries[key][0]
-        value, size = make()
-        self._entries[key] = (value, size)
-        self._held += size
-        while self._held > self._limit and len(self._entries) > 1:
-            _, (_, freed) = self._entries.popitem(last=False)
-            self._held -= freed
-        return value

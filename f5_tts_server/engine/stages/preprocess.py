@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from f5_tts_server.engine.cache import ByteLRU, content_key
+from f5_tts_server.byte_lru import ByteLRU
 from f5_tts_server.engine.channel import Channel
 from f5_tts_server.engine.cost import FRAMES_PER_SECOND, Ledger
 from f5_tts_server.engine.job import Assignment, End, Job, Segment, Taken, Utterance, internal_error
@@ -197,7 +197,7 @@ class Preprocess:
             except ValueError as error:
                 raise RequestError(422, "invalid_reference", str(error), "reference") from error
 
-        return self._references.get(content_key(clip), prepare)
+        return self._references.get(clip.digest(), prepare)
 
     def _plan(self, text: str, utterance: Utterance, seconds: float | None) -> Plan:
         try:

@@ -1,13 +1,10 @@
-"""A bounded cache of prepared references, least recently used out first, counted in bytes."""
+"""A bounded cache, least recently used out first, counted in bytes."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Generic, Protocol, TypeVar
-
-from f5_tts_server.inference_types import VoiceClip
 
 
 class Sized(Protocol):
@@ -21,10 +18,9 @@ Value = TypeVar("Value", bound=Sized)
 
 
 class ByteLRU(Generic[Value]):
-    """Values by content key, at most ``limit`` bytes of them.
+    """Values by key, at most ``limit`` bytes of them.
 
-    One thread asks (the preprocess stage), so a value that several requests need is made once: the second waits its
-    turn and finds it. The counters may be read from any thread.
+    One thread asks, so a value that several requests need is made once. The counters may be read from any thread.
     """
 
     def __init__(self, limit: int) -> None:
@@ -52,11 +48,3 @@ class ByteLRU(Generic[Value]):
                 _, oldest = self._values.popitem(last=False)
                 self.nbytes -= oldest.nbytes
         return value
-
-
-def content_key(clip: VoiceClip) -> bytes:
-    """What a prepared reference depends on: the audio's bytes and the transcript."""
-    digest = sha256(len(clip.audio).to_bytes(8, "little"))
-    digest.update(clip.audio)
-    digest.update(clip.text.encode())
-    return digest.digest()
