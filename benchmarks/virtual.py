@@ -34,7 +34,6 @@ from benchmarks.first_come import FirstComeEngine
 from benchmarks.load import Ask, Chunk, Reply
 from benchmarks.report import environment, print_last_line
 from f5_tts_server.engine.cost import FRAMES_PER_SECOND
-from f5_tts_server.engine.joiner import FADE_SECONDS
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.inference_types import (
     AudioChunk,
@@ -45,6 +44,7 @@ from f5_tts_server.inference_types import (
     Speech,
     VoiceClip,
 )
+from f5_tts_server.joiner import FADE_SECONDS
 from f5_tts_server.tts_engine import TTSEngine
 from tests.engine.virtual_time import StageFiber, VirtualLoop
 from tests.toy_programs import RATE, Plan, Prefilled, State, ToyPrograms

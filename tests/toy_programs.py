@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from f5_tts_server.engine.joiner import FADE_SECONDS
 from f5_tts_server.inference_types import Part, Pause, Samples, StepRow
+from f5_tts_server.joiner import FADE_SECONDS
 
 HOP = 256
 RATE = 24_000

@@ -17,9 +17,9 @@ from f5_tts_server.f5 import sampler
 from f5_tts_server.f5.config import ModelConfig, Sampling
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
-from f5_tts_server.f5.text import CROSS_FADE_SECONDS
 from f5_tts_server.f5.unett import UNetT
 from f5_tts_server.f5.vocoder import Vocoder
+from f5_tts_server.joiner import Joiner
 
 _ROUND_TO = 64  # frames; lengths are padded to it, so that few different shapes are compiled
 
@@ -52,15 +52,17 @@ class SpeechModel:
         segments = list(self.frontend.split(text, reference, speed=speed, first_seconds=None))
         if not segments:
             raise ValueError("the text is empty; there is nothing to say")
-        clips = []
+        joiner, clip = Joiner(self.config.mel.sample_rate), []
         for index, segment in enumerate(segments):
             plan = self.frontend.plan(segment, reference, speed=speed, seconds=None)
             for step, x in enumerate(self.flow(plan, reference, sampling, seed=seed, segment_index=index), 1):
                 if progress:
                     x.block_until_ready()
                     progress(index * sampling.nfe + step, len(segments) * sampling.nfe)
-            clips.append(self.decode(self.generated(x, plan)) * np.float32(reference.gain))
-        return cross_fade(clips, round(CROSS_FADE_SECONDS * self.config.mel.sample_rate))
+            samples = self.decode(self.generated(x, plan)) * np.float32(reference.gain)
+            joiner.begin(len(samples), more=index + 1 < len(segments))
+            clip.append(joiner.push(samples))
+        return np.concatenate(clip)
 
     def flow(
         self, plan: SegmentPlan, reference: Reference, sampling: Sampling, *, seed: int, segment_index: int = 0
@@ -164,14 +166,3 @@ def cut_generated(mel: NDArray[np.float32], plan: SegmentPlan) -> NDArray[np.flo
     generated = mel[plan.ref_frames : plan.frames].copy()
     generated[: len(plan.overhang)] = plan.overhang
     return generated
-
-
-def cross_fade(clips: list[NDArray[np.float32]], overlap: int) -> NDArray[np.float32]:
-    """Clips [n_i] one after the other, each fading linearly into the next over `overlap` samples, or all it has."""
-    joined = clips[0]
-    for clip in clips[1:]:
-        count = min(overlap, len(joined), len(clip))
-        fade = np.linspace(0, 1, count, dtype=np.float32)
-        both = joined[len(joined) - count :] * (1 - fade) + clip[:count] * fade
-        joined = np.concatenate([joined[: len(joined) - count], both, clip[count:]])
-    return joined

@@ -22,7 +22,6 @@ from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
 
 LONGEST_SECONDS = 22.0  # reference and speech of one segment; the models were trained on clips up to 30 s
-CROSS_FADE_SECONDS = 0.15  # by which neighbouring segments overlap
 SHORT_BYTES = 10  # a text below this is spoken at SHORT_SPEED: at its share of bytes it would be cut off
 SHORT_SPEED = 0.3
 

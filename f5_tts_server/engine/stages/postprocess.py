@@ -16,12 +16,13 @@ import numpy as np
 from f5_tts_server.engine.channel import Channel
 from f5_tts_server.engine.cost import Ledger
 from f5_tts_server.engine.job import End, Job, Segment, Taken, internal_error
-from f5_tts_server.engine.joiner import Joiner, Slicer
 from f5_tts_server.engine.metrics import Metrics
 from f5_tts_server.engine.options import EngineOptions
+from f5_tts_server.engine.slicer import Slicer
 from f5_tts_server.engine.stages.request_queue import RequestQueue
 from f5_tts_server.formats import open_encoder
 from f5_tts_server.inference_types import AudioChunk, Done, Failed, Metadata, Programs, RequestError, Samples
+from f5_tts_server.joiner import Joiner
 
 log = logging.getLogger("f5.engine")
 

@@ -19,7 +19,6 @@ from f5_tts_server.byte_lru import ByteLRU
 from f5_tts_server.engine.channel import Channel
 from f5_tts_server.engine.cost import FRAMES_PER_SECOND, Ledger
 from f5_tts_server.engine.job import Assignment, End, Job, Segment, Taken, Utterance, internal_error
-from f5_tts_server.engine.joiner import FADE_SECONDS
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.engine.scheduler import Key
 from f5_tts_server.engine.stages.request_queue import Prepared, RequestQueue
@@ -33,6 +32,7 @@ from f5_tts_server.inference_types import (
     Speech,
     VoiceClip,
 )
+from f5_tts_server.joiner import FADE_SECONDS
 
 log = logging.getLogger("f5.engine")
 

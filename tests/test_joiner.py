@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f5_tts_server.engine.joiner import Joiner, Slicer
+from f5_tts_server.joiner import Joiner
 
 RATE = 1000  # a fade of 150 samples
 Wave = npt.NDArray[np.float32]
@@ -78,18 +78,3 @@ def test_a_segment_of_the_wrong_length_is_an_error() -> None:
     joiner.push(np.zeros(4, np.float32))
     with pytest.raises(ValueError, match="ended after 4"):
         joiner.begin(10, more=False)
-
-
-@settings(max_examples=50, deadline=None)
-@given(blocks=st.lists(st.integers(0, 50), min_size=1, max_size=20), size=st.integers(1, 30))
-def test_pieces_depend_on_the_samples_alone(blocks: list[int], size: int) -> None:
-    slicer = Slicer(size)
-    samples = np.arange(sum(blocks), dtype=np.float32)
-    pieces, start = [], 0
-    for block in blocks:
-        pieces += slicer.push(samples[start : start + block])
-        start += block
-    rest = slicer.rest()
-    assert [len(p) for p in pieces] == [size] * (max(len(samples) - 1, 0) // size)
-    assert bool(len(rest)) == bool(len(samples))
-    np.testing.assert_array_equal(np.concatenate([*pieces, rest]), samples)

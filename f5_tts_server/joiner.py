@@ -1,4 +1,4 @@
-"""Segments joined into one clip while they are being made, and cut into pieces for sending. Arrays of samples only.
+"""Segments joined into one clip while they are being made.
 
 Inside a part neighbouring segments overlap by 0.15 s with linear ramps, as the official ``infer_batch_process`` joins
 finished waves (SWivid/F5-TTS 1.1.22, ``infer/utils_infer.py``): the overlap is at most the length of the wave so far
@@ -8,12 +8,11 @@ and of the next segment. Here the wave so far has already been sent, but for the
 from __future__ import annotations
 
 import numpy as np
-
-from f5_tts_server.inference_types import Samples
+from numpy.typing import NDArray
 
 FADE_SECONDS = 0.15
 
-_NOTHING = np.zeros(0, np.float32)
+Samples = NDArray[np.float32]
 
 
 class Joiner:
@@ -27,7 +26,8 @@ class Joiner:
     def __init__(self, sample_rate: int, exact: int | None = None) -> None:
         self._fade = int(FADE_SECONDS * sample_rate)
         self._exact = exact
-        self._wave = _NOTHING  # samples [self._given, end) of the part, the newest perhaps without their fade-in yet
+        # samples [self._given, end) of the part, the newest perhaps without their fade-in yet
+        self._wave: Samples = np.zeros(0, np.float32)
         self._given = 0  # samples handed out, over the whole part
         self._end = 0  # length of the part up to the segment before this one
         self._start = 0  # where this segment begins in the part
@@ -74,26 +74,3 @@ class Joiner:
             out = out[: max(self._exact - self._given, 0)]
         self._given += count
         return out
-
-
-class Slicer:
-    """Cuts a flow of samples into pieces of one size. The last piece, which is never empty, waits for `rest`.
-
-    Piece boundaries depend on the samples alone, not on how they come in.
-    """
-
-    def __init__(self, size: int) -> None:
-        if size < 1:
-            raise ValueError(f"a piece of {size} samples")
-        self._size = size
-        self._waiting = _NOTHING
-
-    def push(self, samples: Samples) -> list[Samples]:
-        waiting = np.concatenate([self._waiting, samples])
-        count = max((len(waiting) - 1) // self._size, 0)
-        self._waiting = waiting[count * self._size :]
-        return [waiting[i * self._size : (i + 1) * self._size] for i in range(count)]
-
-    def rest(self) -> Samples:
-        rest, self._waiting = self._waiting, _NOTHING
-        return rest
