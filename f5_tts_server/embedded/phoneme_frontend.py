@@ -16,7 +16,8 @@ from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES, phonemes, silent_l
 from f5_tts_server.embedded.pronunciation import known_words
 from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
-from f5_tts_server.f5.text import TextError, Vocab
+from f5_tts_server.f5.text import Vocab
+from f5_tts_server.text import TextError
 
 LONGEST_FRAMES = 960
 """Reference and speech together: what the voice was trained on, and so what a segment is kept to where it can be."""

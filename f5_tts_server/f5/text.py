@@ -30,10 +30,6 @@ _IDEOGRAPHS = (("\u3040", "\u9fff"), ("\uf900", "\ufaff"), ("\U00020000", "\U000
 _CLAUSE_END = re.compile(r"(?<=[;:,.!?])\s+|(?<=[；：，。！？])")
 
 
-class TextError(ValueError):
-    """A text that cannot be spoken; the message says why and names the limit."""
-
-
 class VocabularyError(ValueError):
     """A vocabulary file that is damaged or belongs to another checkpoint."""
 
@@ -252,11 +248,11 @@ class PinyinFrontend(Frontend):
         """Tokens and frames as `infer_batch_process` and `CFM.sample` have them: the byte-length guess or the asked
         seconds, yet one frame more than there are tokens or frames of the reference's mel.
 
-        Raises `TextError` for a blank text and for a segment beyond `max_frames`.
+        Raises ValueError for a blank text and for a segment beyond `max_frames`.
         """
         self._check(text)
         if not text.strip():
-            raise TextError("the text is empty")
+            raise ValueError("the text is empty")
         reference_text = _spaced(self._reference_text(reference))
         reference_frames = self._reference_frames(reference)
         tokens = self._vocab.ids(self._tokens(reference_text + text))
@@ -267,7 +263,7 @@ class PinyinFrontend(Frontend):
             frames = int((reference_frames * mel.hop / mel.sample_rate + seconds) * mel.sample_rate / mel.hop)
         frames = max(frames, len(tokens) + 1, len(reference.mel) + 1)
         if frames > self._max_frames:
-            raise TextError(
+            raise ValueError(
                 f"the text {text[:40]!r} needs {frames} frames with its reference ({self._seconds(frames)} s); "
                 f"at most {self._max_frames} ({self._seconds(self._max_frames)} s) fit one segment"
             )
@@ -283,7 +279,7 @@ class PinyinFrontend(Frontend):
     def _reference_text(self, reference: Reference) -> str:
         self._check(reference.text)
         if not reference.text.strip():
-            raise TextError("the reference's transcript is empty")
+            raise ValueError("the reference's transcript is empty")
         return end_reference_text(reference.text)
 
     def _bytes_that_fit(self, reference_text: str, reference_frames: int, speed: float) -> int:
@@ -295,4 +291,4 @@ class PinyinFrontend(Frontend):
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise TextError(f"the text has half a surrogate pair at character {error.start}: not Unicode") from error
+            raise ValueError(f"the text has half a surrogate pair at character {error.start}: not Unicode") from error

@@ -1,4 +1,4 @@
-"""The error of this package. Front ends of models have one of their own (`f5.text.TextError`)."""
+"""The error of this package."""
 
 
 class TextError(ValueError):

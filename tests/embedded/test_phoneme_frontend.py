@@ -9,7 +9,7 @@ from f5_tts_server.embedded.config import ASSETS
 from f5_tts_server.embedded.phoneme_frontend import LONGEST_FRAMES, PhonemeFrontend
 from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.frontend import Reference
-from f5_tts_server.f5.text import TextError
+from f5_tts_server.text import TextError
 
 MEL = MelConfig()
 TEXT = "The old clock on the wall has stopped, but nobody wants to take it down."
