@@ -41,16 +41,33 @@ class VoiceClip:
 
 
 @dataclass(frozen=True, slots=True)
+class Cue:
+    """When a part is to be heard: from ``start`` to ``end``, in seconds of the clip.
+
+    Where the time is short the part is spoken faster, up to ``fastest`` times. If that is not enough the request is
+    refused, or, with ``overrun``, the speech goes on beyond ``end``. ``number`` is what people call the cue.
+    """
+
+    number: int
+    start: float
+    end: float
+    fastest: float = 1.0
+    overrun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Speech:
     """Text to be spoken in the voice of ``clip``.
 
-    ``speed`` above 1 speaks faster. ``seconds`` fixes the length of this part's audio, to the sample.
+    ``speed`` above 1 speaks faster. ``seconds`` fixes the length of this part's audio, to the sample. With a ``cue`` the
+    first sound is heard at the cue's start; silence around the speech is taken off.
     """
 
     text: str
     clip: VoiceClip
     speed: float = 1.0
     seconds: float | None = None
+    cue: Cue | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +93,8 @@ class SamplingDefaults:
 class GenerationRequest:
     """One request to the engine.
 
-    The parts are spoken one after another; segments inside a part are cross-faded, parts are set end to end. An
+    The parts are spoken one after another; segments inside a part are cross-faded, parts are set end to end. Parts with
+    cues, which all of a request's have or none, are mixed where they overlap, with zeros where nobody speaks. An
     ``open`` request takes further parts through its ticket until the ticket is finished. ``live``: somebody listens
     while the audio is made, so that it must not come too late. Equal ``parts`` and ``seed`` give equal samples, whatever
     else the engine is doing. ``timeout_s`` runs from the submission, and again from every part appended to an open
@@ -113,11 +131,20 @@ class AudioChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Overrun:
+    """A cue, by its number, that has less time than its text needs at the cue's fastest. Seconds."""
+
+    cue: int
+    needed: float
+    available: float
+
+
+@dataclass(frozen=True, slots=True)
 class Metadata:
     """What is known of a request when it is complete. Times in seconds.
 
     ``underruns``: how often, and ``underrun_time`` for how long in all, a listener who plays from the first chunk on was
-    without audio before the end.
+    without audio before the end. ``overruns``: the cues that are spoken beyond their end.
     """
 
     request_id: str
@@ -130,6 +157,7 @@ class Metadata:
     seed: int
     underruns: int
     underrun_time: float
+    overruns: tuple[Overrun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +194,14 @@ class RequestError(Exception):
         self.code = code
         self.message = message
         self.field = field
+
+
+class CuesTooShort(RequestError):
+    """Cues that must end in time cannot; ``overruns`` are all of them."""
+
+    def __init__(self, overruns: tuple[Overrun, ...], message: str, field: str | None = "cue") -> None:
+        super().__init__(422, "cues_too_short", message, field)
+        self.overruns = overruns
 
 
 class Refused(RequestError):
@@ -233,7 +269,10 @@ class PreparedReference(Protocol):
 
 
 class Plan(Protocol):
-    """Tokens and lengths of one segment. ``frames`` counts reference and generated frames together."""
+    """Tokens and lengths of one segment. ``frames`` counts reference and generated frames together.
+
+    ``quiet_frames`` of the generated ones are planned as silence at the segment's two ends.
+    """
 
     @property
     def text(self) -> str: ...
@@ -241,6 +280,8 @@ class Plan(Protocol):
     def ref_frames(self) -> int: ...
     @property
     def frames(self) -> int: ...
+    @property
+    def quiet_frames(self) -> int: ...
 
 
 class Prefilled(Protocol):

@@ -1,7 +1,8 @@
 """Offline mode: a JSONL file of requests to WAV files and a result for each line, through the same engine.
 
 A line is the body of ``/v1/generate`` with two fields more, both optional: ``id``, the name of its file (by default the
-line's number), and ``ref_audio``, the path of a reference clip beside the JSONL file, instead of base64.
+line's number), and ``ref_audio``, the path of a reference clip beside the JSONL file, instead of base64. A line with
+``subtitles``, the path of an SRT or VTT file beside the JSONL file, is the body of ``/v1/audio/dubs``.
 
 All lines are checked before the model is loaded. They are made in order, no more at a time than fill the device, and each
 is recorded in ``results.jsonl`` when it ends, so that whoever stops the command loses a line or two; the same command does
@@ -17,7 +18,7 @@ import os
 import re
 import signal
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from typing import Any
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from f5_tts_server.api.errors import GENERATE
+from f5_tts_server.api.dub_body import DubBody
+from f5_tts_server.api.errors import DUBS, GENERATE
 from f5_tts_server.api.faults import FAULTS, as_request_error
 from f5_tts_server.api.generate_body import GenerateBody, generate_body
 from f5_tts_server.api.request_builder import RequestBuilder
@@ -49,7 +51,7 @@ class Line:
     number: int
     text: str
     id: str
-    body: GenerateBody
+    body: GenerateBody | DubBody
     ref_audio: Path | None
 
 
@@ -194,6 +196,8 @@ class _Run:
             partial.write_bytes(whole_file("wav", data, round(metadata.duration * metadata.sample_rate)))
             partial.rename(path)
             facts = {name: getattr(metadata, name) for name in ("duration", "generation_time", "seed")}
+            if metadata.overruns:
+                facts["overruns"] = [asdict(overrun) for overrun in metadata.overruns]
             self._record(line.number, line.id, line.text, {"status": "ok", "file": path.name, **facts})
             self._made += 1
         bar.update()
@@ -206,8 +210,13 @@ class _Run:
             if not ref_audio.is_file():
                 raise BadLine(f"ref_audio: there is no file {ref_audio}")
             fields["ref_audio_base64"] = ""  # read when it is the line's turn
+        if isinstance(subtitles := fields.get("subtitles"), str):
+            try:
+                fields["subtitles"] = (self._beside / subtitles).read_text("utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise BadLine(f"subtitles {self._beside / subtitles}: {error}") from error
         try:
-            body = self._body.model_validate(fields)
+            body = (DubBody if "subtitles" in fields else self._body).model_validate(fields)
         except ValidationError as error:
             fault = error.errors()[0]
             raise BadLine(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
@@ -218,6 +227,7 @@ class _Run:
     def _request(self, line: Line) -> GenerationRequest:
         """What the engine is asked; blocks. Raises BadLine and RequestError."""
         body = line.body
+        dialect = DUBS if isinstance(body, DubBody) else GENERATE
         if line.ref_audio is not None:
             try:
                 audio = line.ref_audio.read_bytes()
@@ -227,7 +237,7 @@ class _Run:
         try:
             return replace(body.request(self._builder, f"line-{line.number}"), live=False)
         except FAULTS as error:
-            raise GENERATE.translate(as_request_error(error)) from error
+            raise dialect.translate(as_request_error(error)) from error
 
     def _fail(self, number: int, line_id: str, text: str, error: Exception) -> None:
         self._failed += 1

@@ -176,3 +176,22 @@ def test_a_file_that_is_not_there_is_said_in_a_sentence(folder: Path, capsys: py
     builder = RequestBuilder(voices, Transcriber(), SamplingDefaults(), settings.timeout_s)
     assert offline.run(engine, builder, settings) == 1
     assert "none.jsonl" in capsys.readouterr().err
+
+
+def test_subtitles_become_a_track(folder: Path) -> None:
+    cue = "00:00:{:02d},000 --> 00:00:{:02d},000\nAnn: Something that is said here.\n\n"
+    (folder / "film.srt").write_text("1\n" + cue.format(1, 4) + "2\n" + cue.format(5, 6))
+    line = {"id": "film", "subtitles": "film.srt", "voices": {"Ann": "ada"}}
+    lines = [
+        {**line, "overrun": "speak"},
+        {**line, "id": "late"},
+        {**line, "id": "lost", "subtitles": "lost.srt"},
+        {**line, "id": "bad", "ref_audio": "film.srt"},
+    ]
+    code, results, _ = run(folder, [json.dumps(line) for line in lines])
+    made, late, lost, bad = sorted(results, key=lambda result: result["line"])
+    assert code == 1 and [late["cue"] for late in made["overruns"]] == [2]
+    samples, _ = soundfile.read(str(folder / "out" / "film.wav"))
+    assert not samples[: RATE - 480].any() and samples[RATE : 2 * RATE].any() and len(samples) > 6 * RATE
+    assert "what is said does not fit its time" in late["error"] and "lost.srt" in lost["error"]
+    assert "ref_audio_base64" in bad["error"]

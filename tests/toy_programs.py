@@ -44,6 +44,7 @@ class Plan:
     text: str
     ref_frames: int
     frames: int
+    quiet_frames: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 # Annotations are not deferred here: FastAPI reads the models' types.
 import base64
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any
 
 from fastapi.responses import Response
@@ -14,6 +15,14 @@ from f5_tts_server.api.streaming import PING, TicketStream, sse_event, whole_cli
 from f5_tts_server.formats import whole_file
 from f5_tts_server.inference_types import AudioChunk, Failed, Metadata, Ticket
 from f5_tts_server.settings import Settings
+
+
+class CueOverrun(BaseModel):
+    """A cue of a dub that is spoken beyond its end. Times in seconds."""
+
+    cue: int = Field(description="its number from 1")
+    needed: float = Field(description="at the fastest that was allowed")
+    available: float
 
 
 class StreamMetadata(BaseModel):
@@ -29,6 +38,7 @@ class StreamMetadata(BaseModel):
     seed: int
     underruns: int = Field(description="times that a listener who plays from the first chunk on was left without audio")
     underrun_time: float = Field(description="seconds for which that listener had no audio")
+    overruns: list[CueOverrun] | None = Field(None, description="of a dub, where there are any")
 
 
 class StreamEvent(BaseModel):
@@ -87,7 +97,7 @@ async def clip_reply(ticket: Ticket, format: str, receive: Receive) -> Response:
         metadata=_describe(metadata),
     )
     # A long clip is tens of megabytes: written once, by compiled code, it does not hold up the event loop.
-    return Response(reply.model_dump_json(), media_type="application/json")
+    return Response(reply.model_dump_json(exclude_none=True), media_type="application/json")
 
 
 async def _events(ticket: Ticket, dialect: Dialect, sample_rate: int) -> AsyncIterator[bytes]:
@@ -103,7 +113,7 @@ async def _events(ticket: Ticket, dialect: Dialect, sample_rate: int) -> AsyncIt
             yield sse_event(dialect.body(dialect.translate(event.error)), name="error")
         else:
             assert last is not None  # `Done` follows the chunk that is marked as the last
-            final = {"is_final": True, "metadata": _describe(event.metadata).model_dump()}
+            final = {"is_final": True, "metadata": _describe(event.metadata).model_dump(exclude_none=True)}
             yield sse_event({**_chunk(last, sample_rate), **final})
 
 
@@ -128,4 +138,5 @@ def _describe(metadata: Metadata) -> StreamMetadata:
         seed=metadata.seed,
         underruns=metadata.underruns,
         underrun_time=round(metadata.underrun_time, 4),
+        overruns=[CueOverrun(**asdict(overrun)) for overrun in metadata.overruns] or None,
     )

@@ -7,7 +7,7 @@ limit, no such path) have the right shape too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from f5_tts_server.api.request_id import current_request_id
-from f5_tts_server.inference_types import Refused, RequestError
+from f5_tts_server.inference_types import CuesTooShort, Refused, RequestError
 
 
 class ErrorDetail(BaseModel):
@@ -69,6 +69,8 @@ class Dialect:
         if name is not None and error.field is not None and name != error.field:
             rest = message.removeprefix(error.field)
             message = f"{name}{rest}" if rest != message else f"{name}: {message}"
+        if isinstance(error, CuesTooShort):
+            return CuesTooShort(error.overruns, message, name)
         return RequestError(status, error.code, message, name)
 
     def body(self, error: RequestError) -> dict[str, Any]:
@@ -79,6 +81,14 @@ class Dialect:
 class _ElevenLabs(Dialect):
     def body(self, error: RequestError) -> dict[str, Any]:
         return {"detail": {"status": error.code, "message": error.message, "param": error.field}}
+
+
+class _Dubs(Dialect):
+    def body(self, error: RequestError) -> dict[str, Any]:
+        body = super().body(error)
+        if isinstance(error, CuesTooShort):
+            body["error"]["cues"] = [asdict(overrun) for overrun in error.overruns]
+        return body
 
 
 OWN = Dialect()
@@ -121,10 +131,13 @@ ELEVENLABS = _ElevenLabs(
 )
 VOICES = Dialect({"reference": "audio_sample"})
 
+DUBS = _Dubs({**GENERATE.fields, "text": "subtitles", "cue": "subtitles", "speed": "max_rate"})
+
 _BY_PATH = {
     "/v1/generate": GENERATE,
     "/v1/audio/speech": OPENAI,
     "/v1/audio/voices": VOICES,
+    "/v1/audio/dubs": DUBS,
     "/v1/text-to-speech": ELEVENLABS,
     "/v1/text-to-dialogue": ELEVENLABS,
     "/v1/voices": ELEVENLABS,

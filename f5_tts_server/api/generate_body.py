@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, ConfigDict, Field, create_model, model_validator
+from pydantic import Field, create_model
 
 from f5_tts_server.api.request_builder import RequestBuilder
-from f5_tts_server.api.speech_options import Format, Guidance, SpeechOptions, Speed, Steps, Sway, Text, Timeout
+from f5_tts_server.api.speech_options import Format, Guidance, OwnOptions, Speed, Steps, Sway, Text, Timeout
 from f5_tts_server.inference_types import GenerationRequest, RequestError, SamplingDefaults, VoiceClip
 from f5_tts_server.limits import REFERENCE_TEXT_MAX
 from f5_tts_server.settings import Settings
 
 
-class GenerateBody(SpeechOptions):
+class GenerateBody(OwnOptions):
     """What to say, and how. Everything but ``gen_text`` may be left out."""
-
-    # Lax mode would take true for 1 and "3" for 3; a client that sends those has a fault worth telling.
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     gen_text: Text = Field(
         min_length=1, description="Text to speak. Marks: `[pause:0.5]`, `[voice:name]`, `[speed:1.2]`."
@@ -37,19 +34,6 @@ class GenerateBody(SpeechOptions):
     )
     speed_factor: Speed = 1.0
     response_format: Format = Field("wav", description="Format of the audio.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_unknown_field(cls, fields: Any) -> Any:
-        """Keep one unknown field to complain of: thousands would make as many errors."""
-        if not isinstance(fields, dict):
-            return fields
-        known = set(cls.model_fields)
-        for info in cls.model_fields.values():
-            if isinstance(info.validation_alias, AliasChoices):
-                known.update(choice for choice in info.validation_alias.choices if isinstance(choice, str))
-        unknown = next((name for name in fields if name not in known), None)
-        return {name: value for name, value in fields.items() if name in known or name == unknown}
 
     def request(self, builder: RequestBuilder, request_id: str) -> GenerationRequest:
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises, and RequestError."""

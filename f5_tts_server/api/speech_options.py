@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from f5_tts_server.limits import CFG_MAX, SECONDS_MAX, SECONDS_MIN, SEED_MAX, SPEED_MAX, SPEED_MIN, STEPS_MAX
 
@@ -62,3 +62,23 @@ class SpeechOptions(BaseModel):
         True, description="Read numbers, times, money, units and abbreviations as words of the text's language."
     )
     strip_markup: bool = Field(False, description="Leave out Markdown and emoji.")
+
+
+class OwnOptions(SpeechOptions):
+    """The base of our own endpoints' bodies: an unknown field is refused."""
+
+    # Lax mode would take true for 1 and "3" for 3; a client that sends those has a fault worth telling.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_unknown_field(cls, fields: Any) -> Any:
+        """Keep one unknown field to complain of: thousands would make as many errors."""
+        if not isinstance(fields, dict):
+            return fields
+        known = set(cls.model_fields)
+        for info in cls.model_fields.values():
+            if isinstance(info.validation_alias, AliasChoices):
+                known.update(choice for choice in info.validation_alias.choices if isinstance(choice, str))
+        unknown = next((name for name in fields if name not in known), None)
+        return {name: value for name, value in fields.items() if name in known or name == unknown}

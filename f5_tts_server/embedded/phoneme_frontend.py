@@ -130,7 +130,10 @@ class PhonemeFrontend(Frontend):
         counts = allocate(shared, frames // FRAMES_A_TOKEN)
         tokens = np.repeat(self._vocab.ids([*heard.sounds, *symbols]), counts)
         overhang = reference.mel[reference_frames:frames]
-        return SegmentPlan(text, tokens, ref_frames=reference_frames, frames=frames, overhang=overhang)
+        quiet = round((_LEAD + _TAIL) * wanted / float(lengths.sum()))
+        return SegmentPlan(
+            text, tokens, ref_frames=reference_frames, frames=frames, overhang=overhang, quiet_frames=quiet
+        )
 
     def _timing(self, reference: Reference) -> _Timing:
         return self._timing_of(reference.text, len(reference.samples) // self._mel.hop)

@@ -10,7 +10,16 @@ from typing import Any
 from f5_tts_server.engine.events import EventBuffer
 from f5_tts_server.engine.playback import Playback
 from f5_tts_server.engine.scheduler import Key
-from f5_tts_server.inference_types import GenerationRequest, Part, Plan, Prefilled, PreparedReference, RequestError
+from f5_tts_server.inference_types import (
+    Cue,
+    GenerationRequest,
+    Overrun,
+    Part,
+    Plan,
+    Prefilled,
+    PreparedReference,
+    RequestError,
+)
 
 
 class Job:
@@ -76,6 +85,7 @@ class Utterance:
     reference: PreparedReference
     speed: float
     exact: int | None  # samples the part must have
+    cue: Cue | None
     texts: deque[str]
     seconds: deque[float | None]  # of each text's segment
 
@@ -88,6 +98,8 @@ class Script:
     parts: int = 0
     segments: int = 0
     silence: float = 0.0  # seconds that go before the next segment
+    overruns: list[Overrun] = field(default_factory=list)  # cues that are spoken beyond their end
+    too_short: list[Overrun] = field(default_factory=list)  # cues that must not be, and have less time than they need
 
 
 @dataclass(slots=True, eq=False)
@@ -104,6 +116,8 @@ class Segment:
     gain: float
     part: int
     exact: int | None
+    cue: Cue | None
+    next_cue: float  # where the one after it begins, in seconds of the clip; infinite after the last
     more: bool  # another segment of the same part follows
     silence: float  # seconds before it
     position: float  # seconds into the clip at which it begins, as far as lengths were known

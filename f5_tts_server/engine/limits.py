@@ -10,6 +10,7 @@ from f5_tts_server.formats import FORMATS
 from f5_tts_server.inference_types import GenerationRequest, Part, RequestError, Speech
 from f5_tts_server.limits import (
     CFG_MAX,
+    CUES_MAX,
     PARTS_MAX,
     PAUSE_MAX_S,
     SECONDS_MAX,
@@ -17,6 +18,7 @@ from f5_tts_server.limits import (
     SEED_MAX,
     SPEED_MAX,
     SPEED_MIN,
+    TRACK_MAX_S,
 )
 
 
@@ -40,6 +42,7 @@ def check(request: GenerationRequest, limits: Limits) -> None:
     if not request.parts and not request.open:
         raise _refuse("text", "text is missing: there is nothing to speak")
     check_parts(request.parts, limits)
+    _check_cues(request)
 
 
 def check_parts(parts: Sequence[Part], limits: Limits, *, chars_before: int = 0, parts_before: int = 0) -> None:
@@ -60,6 +63,23 @@ def check_parts(parts: Sequence[Part], limits: Limits, *, chars_before: int = 0,
             _within("pause", part.seconds, 0.0, PAUSE_MAX_S)
     if chars > limits.text_chars:
         raise _refuse("text", f"text has {chars} characters; the limit is {limits.text_chars}")
+
+
+def _check_cues(request: GenerationRequest) -> None:
+    spoken = [part for part in request.parts if isinstance(part, Speech)]
+    cues = [part.cue for part in spoken if part.cue is not None]
+    if not cues:
+        return
+    if len(cues) < len(request.parts) or request.open:
+        raise _refuse("cue", "cue: either all parts of a request have one, and it is not open, or none has")
+    if len(cues) > CUES_MAX:
+        raise _refuse("cue", f"cue: there are {len(cues)}; the limit is {CUES_MAX}")
+    begun = 0.0
+    for part, cue in zip(spoken, cues, strict=True):
+        _within("cue", cue.end, cue.start, TRACK_MAX_S)
+        _within("cue", cue.start, begun, cue.end)
+        _within("speed", part.speed * cue.fastest, part.speed, SPEED_MAX)
+        begun = cue.start
 
 
 def _within(field: str, value: float, low: float, high: float) -> None:

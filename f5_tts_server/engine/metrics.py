@@ -56,6 +56,10 @@ class Metrics:
         self.underrun_seconds = Counter(
             "f5_underrun_seconds", "Seconds for which such listeners had no audio.", registry=self.registry
         )
+        self.cues = Counter("f5_cues", "Cues of dubs that were spoken.", registry=self.registry)
+        self.overruns = Counter(
+            "f5_cue_overruns", "Cues of dubs that had less time than they needed.", registry=self.registry
+        )
         self.audio_seconds = Counter("f5_audio_seconds", "Seconds of audio made.", registry=self.registry)
         self.bytes_out = Counter("f5_audio_bytes", "Bytes of encoded audio handed out.", registry=self.registry)
         self.restarts = Counter(

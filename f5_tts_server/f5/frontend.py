@@ -46,6 +46,7 @@ class SegmentPlan:
     frames: int  # reference and generated speech together
     # [k, 100], mel frames of the reference at `ref_frames` and beyond: known, so the output keeps them.
     overhang: NDArray[np.float32]
+    quiet_frames: int = 0  # of the speech, planned as silence at its two ends
 
 
 class Frontend(ABC):

@@ -21,6 +21,8 @@ from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.formats.encoder import FORMATS
 from f5_tts_server.inference_types import (
     AudioChunk,
+    Cue,
+    CuesTooShort,
     Done,
     Failed,
     GenerationRequest,
@@ -637,3 +639,57 @@ async def test_a_text_that_the_voice_cannot_speak_is_the_callers_fault() -> None
         assert (failure.status, failure.field) == (422, "text")
         assert "no sounds for '你'" in failure.message
         assert engine.ready
+
+
+async def test_cues_are_heard_in_their_time() -> None:
+    """What has room is spoken at its natural length, what has less faster; zeros are between."""
+    # 30 characters are two seconds at the toy's rate.
+    text = "Thirty characters of a text. A"
+    cues = (Cue(1, 0.5, 3.0, 1.4), Cue(2, 3.0, 4.6, 1.4), Cue(3, 13.0, 15.0, 1.4))
+    async with running() as engine:
+        parts = tuple(Speech(text, CLIP, cue=cue) for cue in cues)
+        samples = await audio(engine.submit(request(parts=parts)))
+        again = await audio(engine.submit(request(parts=parts)))
+        assert engine.metrics.cues._value.get() == 6 and not engine.metrics.overruns._value.get()
+    np.testing.assert_array_equal(samples, again)
+    assert len(samples) == 15 * RATE
+    for start, stop, silent_until in ((0.5, 2.5, 2.98), (3.0, 4.6, 12.98), (13.0, 15.0, 15.0)):
+        assert samples[round(start * RATE)] and samples[round((stop - 0.05) * RATE)]
+        assert not samples[round((stop + 0.06) * RATE) : round(silent_until * RATE)].any()
+
+
+async def test_cues_without_enough_time_are_all_named() -> None:
+    text = "Thirty characters of a text. A"
+
+    def asked(*, overrun: bool) -> GenerationRequest:
+        cues = [Cue(1, 0.0, 1.0, 1.4, overrun), Cue(2, 1.0, 3.0, 1.4, overrun), Cue(3, 3.0, 4.2, 1.4, overrun)]
+        return request(parts=tuple(Speech(text, CLIP, cue=cue) for cue in cues))
+
+    async with running() as engine:
+        refused = engine.submit(asked(overrun=False))
+        with pytest.raises(CuesTooShort, match=r"cue 1 needs 1\.42 s and has 1\.00 s; cue 3 needs 1\.42 s") as told:
+            await refused.accepted()
+        assert [late.cue for late in told.value.overruns] == [1, 3] and told.value.status == 422
+        chunks, end = await collect(engine.submit(asked(overrun=True)))
+    assert isinstance(end, Done)
+    assert end.metadata.overruns == told.value.overruns
+    samples = pcm(chunks)
+    assert len(samples) > 4.3 * RATE and samples[round(1.1 * RATE) : round(1.3 * RATE)].any()
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ((Speech("Hello.", CLIP, cue=Cue(1, 0, 1)), Speech("Hello.", CLIP)), "either all parts"),
+        ((Speech("Hello.", CLIP, cue=Cue(1, 0, 1)), Pause(1.0)), "either all parts"),
+        ((Speech("Hello.", CLIP, cue=Cue(1, 2, 1)),), "cue is 1"),
+        ((Speech("Hello.", CLIP, cue=Cue(1, 2, 3)), Speech("Hello.", CLIP, cue=Cue(2, 1, 3))), "cue is 1"),
+        ((Speech("Hello.", CLIP, cue=Cue(1, 0, 1e9)),), "cue is 1000000000"),
+        ((Speech("Hello.", CLIP, cue=Cue(1, 0, 1, fastest=9)),), "speed is 9"),
+        (tuple(Speech("Hello.", CLIP, cue=Cue(i, i, i + 1)) for i in range(501)), "501; the limit is 500"),
+    ],
+)
+async def test_cues_are_limited(parts: tuple[Any, ...], told: str) -> None:
+    async with running() as engine:
+        with pytest.raises(RequestError, match=told):
+            engine.submit(request(parts=parts))

@@ -20,11 +20,14 @@ from f5_tts_server.engine.metrics import Metrics
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.engine.slicer import Slicer
 from f5_tts_server.engine.stages.request_queue import RequestQueue
+from f5_tts_server.engine.track import Track
 from f5_tts_server.formats import open_encoder
 from f5_tts_server.inference_types import AudioChunk, Done, Failed, Metadata, Programs, RequestError, Samples
 from f5_tts_server.joiner import Joiner
 
 log = logging.getLogger("f5.engine")
+
+_AT_ONCE_S = 2.0  # of a track's audio in one turn
 
 
 class _Clip:
@@ -45,6 +48,8 @@ class _Clip:
         self._rate = sample_rate
         self._joiner = Joiner(sample_rate)
         self._part: int | None = None
+        self._track: Track | None = None
+        self._cue: list[Samples] = []  # of the part that is being made
         self._slicer = Slicer(chunk_samples)
         self._encoder = open_encoder(job.request.format, sample_rate)
         self._unsent = self._encoder.header()
@@ -52,7 +57,12 @@ class _Clip:
 
     @property
     def ready(self) -> bool:
-        return self.index in self.waiting or self.complete
+        return self.index in self.waiting or self.complete or self.owes
+
+    @property
+    def owes(self) -> bool:
+        """Whether there is audio of a track to be sent."""
+        return self._track is not None and self._track.ready
 
     @property
     def complete(self) -> bool:
@@ -69,8 +79,28 @@ class _Clip:
             self._part = segment.part
         self._joiner.begin(length, more=segment.more)
 
-    def speak(self, samples: Samples) -> None:
-        self._send(self._joiner.push(samples))
+    def speak(self, samples: Samples, segment: Segment) -> None:
+        joined = self._joiner.push(samples)
+        if segment.cue is None:
+            self._send(joined)
+        else:
+            self._cue.append(joined)
+
+    def place(self, segment: Segment) -> None:
+        """Put a cue, of which this is the last segment, where it belongs."""
+        cue = segment.cue
+        if cue is None or segment.more:
+            return
+        self._track = self._track or Track(self._rate)
+        speech, self._cue = np.concatenate(self._cue), []
+        self._track.place(speech, cue.start, cue.end, overrun=cue.overrun, next_start=segment.next_cue)
+        self._metrics.cues.inc()
+        self._metrics.overruns.inc(any(late.cue == cue.number for late in segment.job.script.overruns))
+
+    def give(self) -> None:
+        """Send some of what the track owes: a long silence must not hold up other clips."""
+        assert self._track is not None  # `owes` says so
+        self._send(self._track.take(round(_AT_ONCE_S * self._rate)))
 
     def pause(self, seconds: float) -> None:
         if seconds:
@@ -173,7 +203,9 @@ class Postprocess:
     def _advance(self, clip: _Clip) -> None:
         """Make one block of a clip, or its end."""
         try:
-            if clip.complete:
+            if clip.owes:
+                clip.give()
+            elif clip.complete:
                 self._complete(clip)
             else:
                 self._speak(clip, clip.waiting[clip.index])
@@ -200,9 +232,10 @@ class Postprocess:
                 f"request {clip.job.id}: the model gave values that are not finite in segment {segment.index}; "
                 "a smaller cfg_strength or another seed may help",
             )
-        clip.speak(samples * np.float32(segment.gain))
+        clip.speak(samples * np.float32(segment.gain), segment)
         clip.frame = stop
         if stop == frames:
+            clip.place(segment)
             if segment.job.request.open and not segment.more:
                 clip.flush()
             del clip.waiting[clip.index]
@@ -232,6 +265,7 @@ class Postprocess:
                     seed=job.request.seed,
                     underruns=playback.underruns,
                     underrun_time=playback.underrun_time,
+                    overruns=tuple(job.script.overruns),
                 )
             )
         )

@@ -18,12 +18,15 @@ from dataclasses import dataclass
 from f5_tts_server.byte_lru import ByteLRU
 from f5_tts_server.engine.channel import Channel
 from f5_tts_server.engine.cost import FRAMES_PER_SECOND, Ledger
-from f5_tts_server.engine.job import Assignment, End, Job, Segment, Taken, Utterance, internal_error
+from f5_tts_server.engine.job import Assignment, End, Job, Script, Segment, Taken, Utterance, internal_error
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.engine.scheduler import Key
 from f5_tts_server.engine.stages.request_queue import Prepared, RequestQueue
 from f5_tts_server.inference_types import (
+    Cue,
+    CuesTooShort,
     Failed,
+    Overrun,
     Pause,
     Plan,
     PreparedReference,
@@ -38,6 +41,9 @@ log = logging.getLogger("f5.engine")
 
 # Pieces after which a preparation lets those that have had fewer go first: a usual request needs less than a dozen.
 _PIECES = 16
+_TRIES = 4  # at the speed that a cue needs
+_WHOLE_FRAMES_S = 0.02  # by which a segment may be longer than asked: lengths are whole frames
+_NAMED = 5  # cues that an error's sentence names
 
 _Outcome = tuple[Prepared, float]  # and the seconds of audio that were planned
 _Steps = Generator[None, None, _Outcome]
@@ -135,6 +141,8 @@ class Preprocess:
         if not utterance.texts:
             script.utterances.popleft()
         seconds = segment.silence + segment.gen_frames / FRAMES_PER_SECOND
+        if segment.cue is not None:
+            seconds += max(segment.cue.start - assignment.position, 0.0)
         if any(isinstance(item, Utterance) for item in script.utterances) or not self._at_end(job):
             return Prepared.SEGMENT, seconds
         script.silence += sum(item for item in script.utterances if isinstance(item, float))
@@ -156,14 +164,18 @@ class Preprocess:
             if isinstance(part, Pause):
                 script.utterances.append(part.seconds)
             else:
-                utterance = yield from self._utterance(part, script.parts, first=script.parts == 0)
+                utterance = yield from self._utterance(part, script)
                 script.utterances.append(utterance)
                 script.parts += 1
             yield
+        if script.too_short:
+            raise _too_short(script.too_short)
 
-    def _utterance(self, part: Speech, number: int, *, first: bool) -> Generator[None, None, Utterance]:
+    def _utterance(self, part: Speech, script: Script) -> Generator[None, None, Utterance]:
         reference = self._reference(part.clip)
-        first_seconds = self._options.first_segment_s if first else None
+        first = script.parts == 0
+        # A cue is heard when all of it is made.
+        first_seconds = self._options.first_segment_s if first and part.cue is None else None
         texts: deque[str] = deque()
         try:
             for text in self._programs.frontend.split(
@@ -175,7 +187,9 @@ class Preprocess:
             raise RequestError(422, "invalid_request", str(error), "text") from error
         if not texts:
             raise RequestError(422, "invalid_request", "text has nothing that this voice can speak", "text")
-        utterance = Utterance(number, reference, part.speed, None, texts, deque([None] * len(texts)))
+        utterance = Utterance(script.parts, reference, part.speed, None, part.cue, texts, deque([None] * len(texts)))
+        if part.cue is not None:
+            yield from self._fit(utterance, part.cue, script)
         if part.seconds is not None:
             rate, hop = self._programs.sample_rate, self._programs.hop
             utterance.exact = round(part.seconds * rate)
@@ -189,6 +203,31 @@ class Preprocess:
                 self._plan(text, utterance, seconds)
                 yield
         return utterance
+
+    def _fit(self, utterance: Utterance, cue: Cue, script: Script) -> Generator[None, None, None]:
+        """Set the speed at which a cue's text takes no more time than it has, or the cue's fastest."""
+        available = cue.end - cue.start
+        fastest = utterance.speed * cue.fastest
+        needed = yield from self._seconds(utterance)
+        for _ in range(_TRIES):
+            if needed <= available or utterance.speed >= fastest:
+                break
+            # Silence inside the cue does not get shorter: the first guess may be too slow.
+            utterance.speed = min(fastest, utterance.speed * needed / available)
+            needed = yield from self._seconds(utterance)
+        if needed > available + _WHOLE_FRAMES_S:
+            late = Overrun(cue.number, round(needed, 3), round(available, 3))
+            (script.overruns if cue.overrun else script.too_short).append(late)
+
+    def _seconds(self, utterance: Utterance) -> Generator[None, None, float]:
+        """How long an utterance is spoken, from its first sound to its last, as planned."""
+        frames, quiet = 0, 0
+        for text in utterance.texts:
+            plan = self._plan(text, utterance, None)
+            frames, quiet = frames + plan.frames - plan.ref_frames, plan.quiet_frames
+            yield
+        seconds = (frames - quiet) * self._programs.hop / self._programs.sample_rate
+        return seconds - FADE_SECONDS * (len(utterance.texts) - 1)
 
     def _reference(self, clip: VoiceClip) -> PreparedReference:
         def prepare() -> PreparedReference:
@@ -228,6 +267,8 @@ class Preprocess:
             gain=utterance.reference.gain,
             part=utterance.number,
             exact=utterance.exact,
+            cue=utterance.cue,
+            next_cue=_next_cue(script),
             more=bool(utterance.texts),
             silence=script.silence,
             position=assignment.position,
@@ -235,3 +276,18 @@ class Preprocess:
         script.segments += 1
         script.silence = 0.0
         return segment
+
+
+def _next_cue(script: Script) -> float:
+    """Where the cue after the one that is being spoken begins; all parts of a request with cues have been read."""
+    following = itertools.islice(script.utterances, 1, None)
+    starts = (item.cue.start for item in following if isinstance(item, Utterance) and item.cue is not None)
+    return next(starts, math.inf)
+
+
+def _too_short(cues: list[Overrun]) -> CuesTooShort:
+    named = "; ".join(f"cue {o.cue} needs {o.needed:.2f} s and has {o.available:.2f} s" for o in cues[:_NAMED])
+    more = f"; and {len(cues) - _NAMED} more" if len(cues) > _NAMED else ""
+    return CuesTooShort(
+        tuple(cues), f"cue: what is said does not fit its time, at the fastest that is allowed: {named}{more}"
+    )
