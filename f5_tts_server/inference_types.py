@@ -98,7 +98,8 @@ class GenerationRequest:
     ``open`` request takes further parts through its ticket until the ticket is finished. ``live``: somebody listens
     while the audio is made, so that it must not come too late. Equal ``parts`` and ``seed`` give equal samples, whatever
     else the engine is doing. ``timeout_s`` runs from the submission, and again from every part appended to an open
-    request.
+    request. ``sample_rate`` in hertz and ``bit_rate`` in bits a second are those of the encoded clip; None is what suits
+    the model and the format.
     """
 
     parts: tuple[Part, ...]
@@ -108,6 +109,8 @@ class GenerationRequest:
     cfg_strength: float = 2.0
     sway: bool = False
     format: str = "wav"
+    sample_rate: int | None = None
+    bit_rate: int | None = None
     timeout_s: float = 300.0
     open: bool = False
     live: bool = True
@@ -120,13 +123,14 @@ class GenerationRequest:
 class AudioChunk:
     """Encoded audio; the ``data`` of all chunks of a request, joined, is one valid file.
 
-    ``samples`` is how many samples were put into the encoder for this chunk. ``last`` marks the chunk after which
-    nothing but `Done` follows (and follows at once).
+    ``samples`` is how many samples of the model's were put into the encoder for this chunk, ``sample_rate`` that of the
+    encoded clip. ``last`` marks the chunk after which nothing but `Done` follows (and follows at once).
     """
 
     data: bytes = field(repr=False)
     samples: int
     index: int
+    sample_rate: int
     last: bool = False
 
 
@@ -143,6 +147,7 @@ class Overrun:
 class Metadata:
     """What is known of a request when it is complete. Times in seconds.
 
+    ``samples``: of the clip, at ``sample_rate``, its own; what a codec adds is not counted.
     ``underruns``: how often, and ``underrun_time`` for how long in all, a listener who plays from the first chunk on was
     without audio before the end. ``overruns``: the cues that are spoken beyond their end.
     """
@@ -151,6 +156,7 @@ class Metadata:
     generation_time: float
     time_to_first_audio: float
     duration: float
+    samples: int
     total_chunks: int
     segments: int
     sample_rate: int

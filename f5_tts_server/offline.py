@@ -193,7 +193,7 @@ class _Run:
         else:
             path = self._out / f"{line.id}.wav"
             partial = path.with_suffix(".wav.part")
-            partial.write_bytes(whole_file("wav", data, round(metadata.duration * metadata.sample_rate)))
+            partial.write_bytes(whole_file("wav", data, metadata.samples))
             partial.rename(path)
             facts = {name: getattr(metadata, name) for name in ("duration", "generation_time", "seed")}
             if metadata.overruns:

@@ -219,8 +219,8 @@ class TTSEngine:
 
     def limits(self) -> Limits:
         """What a request may ask for, with the model's own limits once it is loaded."""
-        steps = self._programs.max_steps if self._programs else 1
-        return Limits(self.options.max_text_chars, self.options.max_timeout_s, steps)
+        steps, rate = (self._programs.max_steps, self._programs.sample_rate) if self._programs else (1, 0)
+        return Limits(self.options.max_text_chars, self.options.max_timeout_s, steps, rate)
 
     def _admit(self, request: GenerationRequest) -> Programs:
         if not self.ready or self._programs is None:

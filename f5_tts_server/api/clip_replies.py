@@ -69,11 +69,11 @@ EVENTS_REPLY: dict[str, Any] = {
 """For the OpenAPI document of a route that answers with `clip_events`."""
 
 
-def clip_events(ticket: Ticket, settings: Settings, dialect: Dialect, sample_rate: int) -> TicketStream:
+def clip_events(ticket: Ticket, settings: Settings, dialect: Dialect) -> TicketStream:
     """Speech as server-sent events, while it is being made. The ticket is accepted already."""
     return TicketStream(
         ticket,
-        _events(ticket, dialect, sample_rate),
+        _events(ticket, dialect),
         media_type="text/event-stream",
         ping=PING,
         ping_s=settings.ping_s,
@@ -87,7 +87,7 @@ async def clip_reply(ticket: Ticket, format: str, receive: Receive) -> Response:
     if clip is None:
         return Response(status_code=499)  # nobody reads it
     data, metadata = clip
-    data = whole_file(format, data, round(metadata.duration * metadata.sample_rate))
+    data = whole_file(format, data, metadata.samples)
     reply = GenerateReply(
         audio_base64=base64.b64encode(data).decode(),
         generation_time=metadata.generation_time,
@@ -100,7 +100,7 @@ async def clip_reply(ticket: Ticket, format: str, receive: Receive) -> Response:
     return Response(reply.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-async def _events(ticket: Ticket, dialect: Dialect, sample_rate: int) -> AsyncIterator[bytes]:
+async def _events(ticket: Ticket, dialect: Dialect) -> AsyncIterator[bytes]:
     """One event for each chunk, the last one with the metadata, or an ``error`` event."""
     last: AudioChunk | None = None
     async for event in ticket:
@@ -108,21 +108,21 @@ async def _events(ticket: Ticket, dialect: Dialect, sample_rate: int) -> AsyncIt
             if event.last:
                 last = event  # the metadata follows at once and goes into the same event
             else:
-                yield sse_event(_chunk(event, sample_rate))
+                yield sse_event(_chunk(event))
         elif isinstance(event, Failed):
             yield sse_event(dialect.body(dialect.translate(event.error)), name="error")
         else:
             assert last is not None  # `Done` follows the chunk that is marked as the last
             final = {"is_final": True, "metadata": _describe(event.metadata).model_dump(exclude_none=True)}
-            yield sse_event({**_chunk(last, sample_rate), **final})
+            yield sse_event({**_chunk(last), **final})
 
 
-def _chunk(chunk: AudioChunk, sample_rate: int) -> dict[str, Any]:
+def _chunk(chunk: AudioChunk) -> dict[str, Any]:
     return {
         "audio_chunk": base64.b64encode(chunk.data).decode(),
         "chunk_index": chunk.index,
         "is_final": False,
-        "sample_rate": sample_rate,
+        "sample_rate": chunk.sample_rate,
     }
 
 

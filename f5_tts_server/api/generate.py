@@ -34,7 +34,7 @@ def router(services: Services) -> APIRouter:
     async def stream(request: Request, body: Annotated[body_type, Body(openapi_examples=EXAMPLES)]) -> Response:  # type: ignore[valid-type]
         """Speech as server-sent events, while it is being made."""
         ticket = await submit(request, body, live=True)
-        return clip_events(ticket, settings, GENERATE, services.sample_rate)
+        return clip_events(ticket, settings, GENERATE)
 
     @routes.post("/generate", responses={**ERROR_RESPONSES, 200: {"model": GenerateReply}})
     async def generate(request: Request, body: Annotated[body_type, Body(openapi_examples=EXAMPLES)]) -> Response:  # type: ignore[valid-type]

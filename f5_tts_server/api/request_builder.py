@@ -98,6 +98,8 @@ class RequestBuilder:
             cfg_strength=defaults.cfg_strength if options.guidance_scale is None else options.guidance_scale,
             sway=defaults.sway if options.use_sway_sampling is None else options.use_sway_sampling,
             format=format,
+            sample_rate=options.sample_rate,
+            bit_rate=options.bit_rate,
             timeout_s=self.timeout_s if options.timeout_s is None else options.timeout_s,
             open=open,
         )

@@ -22,8 +22,11 @@ def encodable(value: Any) -> Any:
 Text = Annotated[str, BeforeValidator(encodable)]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 
-Format = Literal["wav", "pcm", "flac", "mp3", "opus", "aac"]
+Format = Literal["wav", "pcm", "flac", "mp3", "opus", "aac", "ulaw", "alaw"]
 """The formats of `formats.FORMATS`."""
+
+SampleRate = Literal[8000, 12000, 16000, 22050, 24000, 32000, 44100, 48000]
+"""All rates that a format of `formats.FORMATS` has; which one has which, the engine says."""
 
 Steps = Annotated[int, Field(ge=1, le=STEPS_MAX, description="Steps of the flow: more is slower and finer.")]
 Guidance = Annotated[
@@ -50,6 +53,15 @@ class SpeechOptions(BaseModel):
     use_sway_sampling: Sway | None = None
     duration: Seconds | None = None
     timeout_s: Timeout | None = None
+    sample_rate: SampleRate | None = Field(
+        None, description="Hertz; by default the model's 24000, and 8000 for ulaw and alaw, which have no other."
+    )
+    bit_rate: int | None = Field(
+        None,
+        ge=6_000,
+        le=320_000,
+        description="Bits a second of mp3, opus and aac; by default up to 128000, 64000 and 96000.",
+    )
     language: Text | None = Field(
         None,
         max_length=35,

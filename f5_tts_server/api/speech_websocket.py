@@ -247,7 +247,7 @@ class _Session:
         started, total = False, 0
         while True:
             event = await sentence.events.get()
-            if not started and not isinstance(event, Failed):
+            if not started and isinstance(event, AudioChunk):
                 started = True
                 await tell(
                     {
@@ -255,7 +255,7 @@ class _Session:
                         "sentence_index": sentence.index,
                         "sentence_text": sentence.text,
                         "format": self._config.response_format,
-                        "sample_rate": self._services.sample_rate,
+                        "sample_rate": event.sample_rate,
                     }
                 )
             if isinstance(event, AudioChunk):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from f5_tts_server.formats import FORMATS
+from f5_tts_server.formats import UnknownFormat, UnknownRate, check_rates
 from f5_tts_server.inference_types import GenerationRequest, Part, RequestError, Speech
 from f5_tts_server.limits import (
     CFG_MAX,
@@ -24,11 +24,12 @@ from f5_tts_server.limits import (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits that the operator or the model sets."""
+    """Limits that the operator or the model sets; ``sample_rate`` is the model's."""
 
     text_chars: int
     timeout_s: float
     steps: int
+    sample_rate: int
 
 
 def check(request: GenerationRequest, limits: Limits) -> None:
@@ -37,8 +38,7 @@ def check(request: GenerationRequest, limits: Limits) -> None:
     _within("cfg_strength", request.cfg_strength, 0.0, CFG_MAX)
     _within("seed", request.seed, 0, SEED_MAX)
     _within("timeout_s", request.timeout_s, 0.001, limits.timeout_s)
-    if request.format not in FORMATS:
-        raise _refuse("format", f"format {request.format!r} is unknown; the formats are {', '.join(FORMATS)}")
+    _check_format(request, limits.sample_rate)
     if not request.parts and not request.open:
         raise _refuse("text", "text is missing: there is nothing to speak")
     check_parts(request.parts, limits)
@@ -80,6 +80,15 @@ def _check_cues(request: GenerationRequest) -> None:
         _within("cue", cue.start, begun, cue.end)
         _within("speed", part.speed * cue.fastest, part.speed, SPEED_MAX)
         begun = cue.start
+
+
+def _check_format(request: GenerationRequest, model_rate: int) -> None:
+    try:
+        check_rates(request.format, request.sample_rate, request.bit_rate, model_rate)
+    except UnknownFormat as error:
+        raise _refuse("format", str(error)) from error
+    except UnknownRate as error:
+        raise _refuse(error.field, str(error)) from error
 
 
 def _within(field: str, value: float, low: float, high: float) -> None:

@@ -1,4 +1,4 @@
-"""FLAC through libsndfile."""
+"""FLAC and G.711 through libsndfile."""
 
 import numpy as np
 import soundfile
@@ -41,3 +41,37 @@ class FlacEncoder:
     def finish(self) -> bytes:
         self._file.close()
         return self._sink.drain()
+
+
+# G.711 (ITU-T): 8 bits a sample at 8 kHz. Telephony sends it in packets of 20 ms.
+G711_RATE = 8_000
+G711_FRAME = 160  # bytes
+_G711_SILENCE = {"ULAW": b"\xff", "ALAW": b"\xd5"}
+
+
+class G711Encoder:
+    """`Encoder` of G.711 without a header; ``subtype`` is libsndfile's name of the law, ``ULAW`` or ``ALAW``.
+
+    It gives whole frames of 20 ms only, which can be put into packets as they are; silence fills the last one.
+    """
+
+    def __init__(self, subtype: str) -> None:
+        self._silence = _G711_SILENCE[subtype]
+        self._sink = ForwardSink()
+        self._file = soundfile.SoundFile(self._sink, "w", G711_RATE, 1, subtype, format="RAW")
+        self._held = b""
+
+    def header(self) -> bytes:
+        return b""
+
+    def encode(self, samples: NDArray[np.float32]) -> bytes:
+        self._file.write(int16_samples(samples))
+        data = self._held + self._sink.drain()
+        whole = len(data) // G711_FRAME * G711_FRAME
+        self._held = data[whole:]
+        return data[:whole]
+
+    def finish(self) -> bytes:
+        self._file.close()
+        rest = self._held + self._sink.drain()
+        return rest + self._silence * (-len(rest) % G711_FRAME)

@@ -121,14 +121,6 @@ def test_an_empty_text_ends_at_once(server: ServerThread) -> None:
         assert hear(socket) == {"audio": None, "isFinal": True}
 
 
-@pytest.mark.parametrize("query", ["output_format=pcm_16000", "output_format=ulaw_8000"])
-def test_formats_that_are_not_made_are_refused(server: ServerThread, query: str) -> None:
-    with open_socket(server, query) as socket:
-        assert "is not made here" in hear(socket)["message"]
-        with pytest.raises(ConnectionClosed):
-            hear(socket)
-
-
 def test_a_client_that_writes_nothing_is_let_go(server: ServerThread) -> None:
     with open_socket(server, "inactivity_timeout=1") as socket:
         say(socket, text=" ")

@@ -354,7 +354,7 @@ async def test_a_cancelled_request_is_dropped_between_the_pieces_of_its_text() -
 async def test_an_encoder_that_cannot_be_made_fails_its_request_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory ran out while a clip was begun, which ended the stage and with it the server."""
 
-    def no_memory(_: int) -> Any:
+    def no_memory(*_: int | None) -> Any:
         raise MemoryError
 
     monkeypatch.setitem(FORMATS, "opus", dataclasses.replace(FORMATS["opus"], open=no_memory))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple, TypeVar
+
 from pydantic import BaseModel, ConfigDict
 
-from f5_tts_server.api.speech_options import Speed
+from f5_tts_server.api.speech_options import SpeechOptions, Speed
+from f5_tts_server.formats import UnknownFormat, UnknownRate, check_rates
 from f5_tts_server.inference_types import RequestError
 
 DEFAULT_FORMAT = "mp3_44100_128"
+_NAME = re.compile(r"([a-z0-9]{1,10})(?:_([0-9]{1,6}))?(?:_([0-9]{1,4}))?")
+
+Options = TypeVar("Options", bound=SpeechOptions)
 
 
 class VoiceSettings(BaseModel):
@@ -18,19 +25,32 @@ class VoiceSettings(BaseModel):
     speed: Speed | None = None
 
 
-def codec(output_format: str, sample_rate: int) -> str:
-    """The format here for one of ElevenLabs', such as `mp3_44100_128`, of which the codec counts.
+class OutputFormat(NamedTuple):
+    """One of ElevenLabs' formats, such as `mp3_44100_128`, as the format and the rates that it names here."""
 
-    MP3, Opus and WAV files say their own rate, which is the model's; raw PCM exists in that rate only.
+    format: str
+    sample_rate: int | None = None
+    bit_rate: int | None = None
 
-    Raises RequestError for those that are not made.
+    def on(self, options: Options) -> Options:
+        """The options with these rates."""
+        return options.model_copy(update={"sample_rate": self.sample_rate, "bit_rate": self.bit_rate})
+
+
+def format_named(name: str, model_rate: int) -> OutputFormat:
+    """What a name of ElevenLabs' means: a format, hertz and kbit/s, of which the latter two may be left out.
+
+    Raises RequestError for what is not made, and says what is.
     """
-    name, _, details = output_format.partition("_")
-    if name == "pcm" and details.split("_")[0] != str(sample_rate):
-        made = f"pcm_{sample_rate} is"
-    elif name not in ("mp3", "opus", "wav", "pcm"):
-        made = f"mp3_*, opus_*, wav_* and pcm_{sample_rate} are"
-    else:
-        return name
-    message = f"output_format {output_format[:40]!r} is not made here; {made}"
-    raise RequestError(422, "invalid_request", message, "output_format")
+    match = _NAME.fullmatch(name)
+    if match is None:
+        message = f"output_format {name[:40]!r} is none; one is a format, its hertz and kbit/s: {DEFAULT_FORMAT}"
+        raise RequestError(422, "invalid_request", message, "output_format")
+    codec, hertz, kbits = match.groups()
+    named = OutputFormat(codec, int(hertz) if hertz else None, 1000 * int(kbits) if kbits else None)
+    try:
+        check_rates(*named, model_rate)
+    except (UnknownFormat, UnknownRate) as error:
+        message = f"output_format {name[:40]!r} is not made here: {error}"
+        raise RequestError(422, "invalid_request", message, "output_format") from error
+    return named

@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from f5_tts_server.api.elevenlabs.body import DEFAULT_FORMAT, codec
+from f5_tts_server.api.elevenlabs.body import DEFAULT_FORMAT, OutputFormat, format_named
 from f5_tts_server.api.elevenlabs.socket import DEFAULT_IDLE_S, Connection, serve
 from f5_tts_server.api.elevenlabs.written import Opening, WrittenSpeech, opening_of
 from f5_tts_server.api.faults import FAULTS
@@ -40,7 +40,7 @@ def add(routes: APIRouter, services: Services) -> None:
         inactivity_timeout: str = DEFAULT_IDLE_S,
     ) -> None:
         async def run(connection: Connection) -> None:
-            format = codec(output_format, services.sample_rate)
+            format = format_named(output_format, services.sample_rate)
             message, _ = await connection.opening()
             contexts = _Contexts(services, connection, voice_id, format, language_code)
             try:
@@ -56,7 +56,7 @@ class _Contexts:
     """The open texts of a connection."""
 
     def __init__(
-        self, services: Services, connection: Connection, voice: str, format: str, language: str | None
+        self, services: Services, connection: Connection, voice: str, format: OutputFormat, language: str | None
     ) -> None:
         self._services = services
         self._connection = connection

@@ -11,7 +11,7 @@ import asyncio
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from f5_tts_server.api.elevenlabs.body import DEFAULT_FORMAT, codec
+from f5_tts_server.api.elevenlabs.body import DEFAULT_FORMAT, format_named
 from f5_tts_server.api.elevenlabs.socket import DEFAULT_IDLE_S, Connection, serve
 from f5_tts_server.api.elevenlabs.written import WrittenSpeech
 from f5_tts_server.api.request_id import current_request_id
@@ -30,7 +30,7 @@ def add(routes: APIRouter, services: Services) -> None:
         inactivity_timeout: str = DEFAULT_IDLE_S,
     ) -> None:
         async def run(connection: Connection) -> None:
-            format = codec(output_format, services.sample_rate)
+            format = format_named(output_format, services.sample_rate)
             _, opening = await connection.opening()
             speech = await WrittenSpeech.begin(
                 services, voice_id, opening, format=format, language=language_code, request_id=current_request_id()

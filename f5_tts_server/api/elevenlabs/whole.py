@@ -8,7 +8,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from f5_tts_server.api.elevenlabs.body import DEFAULT_FORMAT, VoiceSettings, codec
+from f5_tts_server.api.elevenlabs.body import DEFAULT_FORMAT, OutputFormat, VoiceSettings, format_named
 from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
@@ -28,11 +28,13 @@ class ConvertBody(SpeechOptions):
     model_id: str | None = None
     voice_settings: VoiceSettings | None = None
 
-    def request(self, builder: RequestBuilder, voice: str, format: str, request_id: str) -> GenerationRequest:
+    def request(self, builder: RequestBuilder, voice: str, format: OutputFormat, request_id: str) -> GenerationRequest:
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises."""
         speed = self.voice_settings.speed if self.voice_settings else None
         composer = builder.composer(builder.stored(voice), self, speed=speed)
-        return builder.whole(without_tags(self.text), composer, self, format=format, request_id=request_id)
+        return builder.whole(
+            without_tags(self.text), composer, format.on(self), format=format.format, request_id=request_id
+        )
 
 
 def add(routes: APIRouter, services: Services) -> None:
@@ -46,14 +48,14 @@ def add(routes: APIRouter, services: Services) -> None:
         voice_id: str, body: ConvertBody, request: Request, output_format: str = DEFAULT_FORMAT
     ) -> Response:
         """Speech as an audio file that begins before it is finished."""
-        format = codec(output_format, services.sample_rate)
+        format = format_named(output_format, services.sample_rate)
         asked = await to_thread.run_sync(body.request, builder, voice_id, format, current_request_id())
         ticket = engine.submit(asked)
         await admit(ticket, request.receive)
         return TicketStream(
             ticket,
             audio_file(ticket),
-            media_type=FORMATS[format].media_type,
+            media_type=FORMATS[format.format].media_type,
             ping=None,
             ping_s=settings.ping_s,
             stall_timeout_s=settings.stall_timeout_s,

@@ -9,7 +9,7 @@ from typing import Any
 
 from anyio import to_thread
 
-from f5_tts_server.api.elevenlabs.body import VoiceSettings
+from f5_tts_server.api.elevenlabs.body import OutputFormat, VoiceSettings
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import SpeechOptions, Text
 from f5_tts_server.inference_types import AudioChunk, Failed, GenerationRequest, Part, Ticket
@@ -55,7 +55,7 @@ class WrittenSpeech:
         voice: str,
         opening: Opening,
         *,
-        format: str,
+        format: OutputFormat,
         language: str | None,
         request_id: str,
     ) -> WrittenSpeech:
@@ -68,7 +68,7 @@ class WrittenSpeech:
         builder = services.builder
         speed = opening.voice_settings.speed if opening.voice_settings else None
         clip = await to_thread.run_sync(builder.stored, voice)
-        request = builder.request((), opening, format=format, request_id=request_id, open=True)
+        request = builder.request((), format.on(opening), format=format.format, request_id=request_id, open=True)
         return cls(services, builder.composer(clip, opening, speed=speed), request)
 
     async def write(self, text: str, *, flush: bool = False) -> None:

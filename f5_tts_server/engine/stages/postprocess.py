@@ -51,8 +51,9 @@ class _Clip:
         self._track: Track | None = None
         self._cue: list[Samples] = []  # of the part that is being made
         self._slicer = Slicer(chunk_samples)
-        self._encoder = open_encoder(job.request.format, sample_rate)
-        self._unsent = self._encoder.header()
+        request = job.request
+        self.encoder = open_encoder(request.format, sample_rate, request.sample_rate, request.bit_rate)
+        self._unsent = self.encoder.header()
         self._unsent_samples = 0
 
     @property
@@ -110,17 +111,17 @@ class _Clip:
         """Send what waits to fill a piece: the text's author may be pausing, and the listener is in mid-word."""
         rest = self._slicer.rest()
         if len(rest):
-            self._emit(self._encoder.encode(rest), len(rest), last=False)
+            self._emit(self.encoder.encode(rest), len(rest), last=False)
 
     def finish(self) -> None:
         """Encode and send the last piece."""
         rest = self._slicer.rest()
-        data = self._encoder.encode(rest) if len(rest) else b""
-        self._emit(data + self._encoder.finish(), len(rest), last=True)
+        data = self.encoder.encode(rest) if len(rest) else b""
+        self._emit(data + self.encoder.finish(), len(rest), last=True)
 
     def _send(self, samples: Samples) -> None:
         for piece in self._slicer.push(samples):
-            self._emit(self._encoder.encode(piece), len(piece), last=False)
+            self._emit(self.encoder.encode(piece), len(piece), last=False)
 
     def _emit(self, data: bytes, samples: int, *, last: bool) -> None:
         """Send what the encoder gave; encoders that look ahead may give nothing for a while."""
@@ -128,7 +129,7 @@ class _Clip:
         self._unsent_samples += samples
         if not (data or last):
             return
-        chunk = AudioChunk(self._unsent + data, self._unsent_samples, self.chunks, last)
+        chunk = AudioChunk(self._unsent + data, self._unsent_samples, self.chunks, self.encoder.sample_rate, last)
         self._unsent, self._unsent_samples = b"", 0
         self.chunks += 1
         now, playback = self._clock(), self.job.playback
@@ -251,17 +252,18 @@ class Postprocess:
         job = clip.job
         playback = job.playback
         first = self._clock() if playback.first_audio is None else playback.first_audio
-        duration = clip.samples / self._programs.sample_rate
+        model_rate = self._programs.sample_rate
         job.events.end(
             Done(
                 Metadata(
                     request_id=job.id,
                     generation_time=self._clock() - job.submitted,
                     time_to_first_audio=first - job.submitted,
-                    duration=duration,
+                    duration=clip.samples / model_rate,
+                    samples=clip.encoder.samples,
                     total_chunks=clip.chunks,
                     segments=clip.index,
-                    sample_rate=self._programs.sample_rate,
+                    sample_rate=clip.encoder.sample_rate,
                     seed=job.request.seed,
                     underruns=playback.underruns,
                     underrun_time=playback.underrun_time,
