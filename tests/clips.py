@@ -50,3 +50,16 @@ def embedded_voices(folder: Path) -> Path:
         voices.append({"id": name.lower(), "name": name, "audio": f"{name}.wav", "text": TEXT})
     (folder / "voices.json").write_text(json.dumps({"default": "ada", "voices": voices}))
     return folder
+
+
+def speechlike(count: int) -> NDArray[np.float32]:
+    """A sweep with a slow envelope that begins and ends loud, so that a lost edge is seen."""
+    t = np.arange(count) / RATE
+    return (0.4 * (0.7 + 0.3 * np.cos(7 * t)) * np.sin(2 * np.pi * (150 + 400 * t) * t + 1.0)).astype(np.float32)
+
+
+def pieces(samples: NDArray[np.float32], seed: int, longest: int = 6000) -> list[NDArray[np.float32]]:
+    """`samples` cut at random places, empty pieces among them."""
+    rng = np.random.default_rng(seed)
+    cuts = np.sort(rng.integers(0, len(samples) + 1, size=2 + 2 * len(samples) // longest))
+    return np.split(samples, cuts)

@@ -12,26 +12,13 @@ from numpy.typing import NDArray
 from f5_tts_server.f5.audio import decode as decode_reference
 from f5_tts_server.formats import FORMATS, open_encoder, whole_file
 from f5_tts_server.formats.wav import HEADER_BYTES
-from tests.clips import RATE
+from tests.clips import RATE, pieces, speechlike
 from tests.ffmpeg import DELAY, MOST_PADDING, decode
 
 # LAME scales by 0.95, hence its figure: the largest normalised spectral difference from the original that a codec may make
 SPECTRAL_ERROR = {"wav": 1e-3, "pcm": 1e-3, "flac": 1e-3, "opus": 0.15, "mp3": 0.07, "aac": 0.05}
 
 ALL = sorted(name for name, info in FORMATS.items() if RATE in info.rates)
-
-
-def speechlike(count: int) -> NDArray[np.float32]:
-    """A sweep with a slow envelope that begins and ends loud, so that a lost edge is seen."""
-    t = np.arange(count) / RATE
-    return (0.4 * (0.7 + 0.3 * np.cos(7 * t)) * np.sin(2 * np.pi * (150 + 400 * t) * t + 1.0)).astype(np.float32)
-
-
-def pieces(samples: NDArray[np.float32], seed: int, longest: int = 6000) -> list[NDArray[np.float32]]:
-    """`samples` cut at random places, empty pieces among them."""
-    rng = np.random.default_rng(seed)
-    cuts = np.sort(rng.integers(0, len(samples) + 1, size=2 + 2 * len(samples) // longest))
-    return np.split(samples, cuts)
 
 
 def encode(name: str, parts: list[NDArray[np.float32]]) -> list[bytes]:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from f5_tts_server.formats import FORMATS, UnknownRate, check_rates, default_rate, open_encoder
 from f5_tts_server.formats.pcm import int16_samples
-from tests.clips import RATE
+from tests.clips import RATE, pieces, speechlike
 from tests.ffmpeg import DELAY, decode
-from tests.formats.test_encoders import pieces, speechlike
 
 RATES = FORMATS["pcm"].rates
 EVERY = [(name, rate) for name, info in sorted(FORMATS.items()) for rate in info.rates]
