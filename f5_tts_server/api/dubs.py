@@ -31,7 +31,7 @@ def router(services: Services) -> APIRouter:
     @routes.post("/dubs/stream", responses={**ERROR_RESPONSES, 200: EVENTS_REPLY}, response_class=Response)
     async def stream(request: Request, body: Annotated[DubBody, Body(openapi_examples=EXAMPLES)]) -> Response:
         """A track of spoken subtitles as server-sent events, cue by cue."""
-        return clip_events(await submit(request, body, live=True), services.settings, DUBS, services.sample_rate)
+        return clip_events(await submit(request, body, live=True), services.settings, DUBS)
 
     @routes.post("/dubs", responses={**ERROR_RESPONSES, 200: {"model": GenerateReply}})
     async def whole(request: Request, body: Annotated[DubBody, Body(openapi_examples=EXAMPLES)]) -> Response:
