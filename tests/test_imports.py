@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "joiner": set(),
     "f5": {"byte_lru", "joiner"},
     "embedded": {"f5", "text"},
+    "recognizer": {"f5", "embedded"},
     "formats": set(),
     "engine": {"byte_lru", "inference_types", "joiner", "limits", "formats"},
     "tts_engine": {"byte_lru", "inference_types", "engine"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from typing import NamedTuple
 
 from f5_tts_server.embedded.pronunciation import CONSONANTS, STRESSES, VOWELS, pronounce
 from f5_tts_server.text.english import cardinal, digit_by_digit
@@ -65,14 +66,27 @@ _LETTER = re.compile(r"(?:\A|[^A-Za-z])[A-Za-z]\Z")  # alone
 _SHORT_FORM = re.compile(r"(?:\A|[^A-Za-z])[A-Za-z]\.[A-Za-z]\Z")  # "e.g", "p.m"
 
 
-def _plain(text: str) -> str:
-    """The text with typographic quotes and accents folded to ASCII where that keeps the letter."""
+class Said(NamedTuple):
+    """A word or a pause of a text: its symbols (of a pause one of `PAUSES`), and which characters it was read from."""
+
+    sounds: tuple[str, ...]
+    start: int
+    end: int
+
+
+def _plain(text: str) -> tuple[str, list[int] | range]:
+    """The text with typographic quotes and accents folded to ASCII where that keeps the letter.
+
+    Second: for each of its characters, and for its end, the place in the text that it comes from.
+    """
     if text.isascii():
-        return text
+        return text, range(len(text) + 1)
     text = text.replace("’", "'").replace("‘", "'")
     # Character by character: of a whole text the marks would be sorted too, which takes quadratic time in their number.
     # The decomposition alone would turn "½" into "1⁄2" and "…" into three stops; both read well here.
-    return "".join(c for character in text for c in _decomposed(character))
+    decomposed = [_decomposed(character) for character in text]
+    places = [place for place, characters in enumerate(decomposed) for _ in characters]
+    return "".join(decomposed), [*places, len(text)]
 
 
 @lru_cache(maxsize=4096)
@@ -102,26 +116,32 @@ def words(text: str) -> list[str]:
 
     No two pauses follow each other (the stronger wins) and none comes first.
     """
-    found: list[str] = []
+    return [word for word, _, _ in _read(text)]
+
+
+def _read(text: str) -> list[tuple[str, int, int]]:
+    """`words`, each with the first character of the text that it was read from and the one after its last."""
+    found: list[tuple[str, int, int]] = []
 
     def add_pause(mark: str) -> None:
         if not found:
             return
-        if found[-1] in PAUSES:
-            if found[-1] == ",":
-                found[-1] = mark
+        if found[-1][0] in PAUSES:
+            if found[-1][0] == ",":
+                found[-1] = (mark, start, end)
         else:
-            found.append(mark)
+            found.append((mark, start, end))
 
-    plain = _plain(text)
+    plain, places = _plain(text)
     previous_end = 0
     for match in _TOKEN.finditer(plain):
         token = match.group()
         joined = match.start() == previous_end and bool(found)
         previous_end = match.end()
         following = plain[match.end() : match.end() + 1]
+        start, end = places[match.start()], places[match.end() - 1] + 1
         if token[0].isascii() and token[0].isalpha():
-            found += (token[at : at + _LONGEST_WORD] for at in range(0, len(token), _LONGEST_WORD))
+            found += ((token[at : at + _LONGEST_WORD], start, end) for at in range(0, len(token), _LONGEST_WORD))
         elif token[0].isdecimal():
             fraction = (
                 joined
@@ -129,14 +149,15 @@ def words(text: str) -> list[str]:
                 and plain[match.start() - 1] == "."
                 and plain[match.start() - 2].isdecimal()
             )
-            found += (digit_by_digit(token) if fraction else cardinal(token)).replace("-", " ").split()
+            spelt = digit_by_digit(token) if fraction else cardinal(token)
+            found += ((word, start, end) for word in spelt.replace("-", " ").split())
         elif token == "." and joined and following.isalnum():
             if following.isdecimal() or plain[match.start() - 1 : match.start()].isdecimal():
-                found.append("point")
+                found.append(("point", start, end))
             elif not _LETTER.search(plain[max(0, match.start() - 2) : match.start()]):
-                found.append("dot")  # "example.com", but not "e.g."
+                found.append(("dot", start, end))  # "example.com", but not "e.g."
         elif token in _SIGNS:
-            found += _SIGNS[token].split()
+            found += ((word, start, end) for word in _SIGNS[token].split())
         elif token in _PAUSE_OF:
             if token != "." or not _SHORT_FORM.search(plain[max(0, match.start() - 4) : match.start()]):
                 add_pause(_PAUSE_OF[token])
@@ -144,28 +165,36 @@ def words(text: str) -> list[str]:
     return found
 
 
-def phonemes(text: str) -> list[str]:
-    """Symbols of a text with `BOUNDARY` between words, ending in one of `PAUSES`; ["."] where nothing is spoken."""
-    symbols: list[str] = []
-    found = words(text)
-    for index, word in enumerate(found):
+def said(text: str) -> list[Said]:
+    """Words and pauses of a text in reading order, ending in a pause; a lone "." where nothing is spoken."""
+    items: list[Said] = []
+    found = _read(text)
+    for index, (word, start, end) in enumerate(found):
         if word in PAUSES:
-            if symbols and symbols[-1] not in PAUSES:
-                symbols.append(word)
+            if items and items[-1].sounds[0] not in PAUSES:
+                items.append(Said((word,), start, end))
             continue
-        sounds = list(pronounce(word))
+        sounds = pronounce(word)
         if not sounds:
             continue
         lower = word.lower()
-        if lower in ("the", "to") and _starts_with_vowel(found[index + 1 : index + 2]):
-            sounds = [sounds[0], "i" if lower == "the" else "u"]
-        if symbols and symbols[-1] not in PAUSES:
+        if lower in ("the", "to") and _starts_with_vowel([word for word, _, _ in found[index + 1 : index + 2]]):
+            sounds = (sounds[0], "i" if lower == "the" else "u")
+        items.append(Said(sounds, start, end))
+    if not items or items[-1].sounds[0] not in PAUSES:
+        items.append(Said((".",), len(text), len(text)))
+    elif items[-1].sounds == (",",):
+        items[-1] = items[-1]._replace(sounds=(".",))
+    return items
+
+
+def phonemes(text: str) -> list[str]:
+    """Symbols of a text with `BOUNDARY` between words, ending in one of `PAUSES`; ["."] where nothing is spoken."""
+    symbols: list[str] = []
+    for sounds, _, _ in said(text):
+        if symbols and symbols[-1] not in PAUSES and sounds[0] not in PAUSES:
             symbols.append(BOUNDARY)
         symbols += sounds
-    if not symbols or symbols[-1] not in PAUSES:
-        symbols.append(".")
-    elif symbols[-1] == ",":
-        symbols[-1] = "."
     return symbols
 
 
