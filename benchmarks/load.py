@@ -156,7 +156,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def stalls(chunks: Sequence[Chunk]) -> list[float]:
-    """How long a client that plays from the first chunk on falls silent, each time it runs dry before the end."""
+    """How long a client that plays from the first chunk on falls silent, at each underrun before the end."""
     silences = []
     over = chunks[0].at if chunks else 0.0  # when what has come will have been played
     for chunk in chunks:

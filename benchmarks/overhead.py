@@ -27,7 +27,7 @@ from benchmarks import load
 from benchmarks.client import closed_loop, one_by_one
 from benchmarks.load import TEXTS
 from benchmarks.report import environment, print_last_line
-from benchmarks.server_process import running
+from tests.server import server_of
 
 PARTS = {
     "MainThread": "event loop: HTTP, JSON, base64",
@@ -98,7 +98,10 @@ def main() -> int:
     parser.add_argument("flags", nargs="*", help="flags of main.py, after --")
     options = parser.parse_args()
     results: dict[str, Any] = {"options": vars(options)}
-    with running(["-m", "benchmarks.timed_server"], options.flags) as url:
+    command = (sys.executable, "-m", "benchmarks.timed_server", "--port", "0", *options.flags)
+    with server_of(command) as server:
+        server.wait_until_ready()
+        url = server.url
         asyncio.run(one_by_one(url, [(kind, texts[0]) for kind, texts in TEXTS.items()]))  # warms up
         print(f"{'requests, one by one':22} {'n':>3} {'each, s':>8} {'no call of the model under way':>31}")
         for kind in TEXTS:

@@ -28,15 +28,15 @@ from benchmarks import load
 from benchmarks.client import closed_loop, one_by_one, open_loop
 from benchmarks.load import MIX, TEXTS, Ask
 from benchmarks.report import environment, print_last_line
-from benchmarks.server_process import running
+from tests.server import server_of
 
-PROGRAMS = {"steps": ["main.py"], "in turn": ["-m", "benchmarks.first_come"]}
+PROGRAMS = {"steps": ("main.py",), "in turn": ("-m", "benchmarks.first_come")}
 SEED = 1
 GOAL_S = 1.0  # first audio within this is good
 
 HEADER = (
     f"{'load':>6} {'row':15} {'n':>3}  {'first audio p50/p95/p99':>24}  {'last audio p50/p95/p99':>24}  {'rtf':>5} "
-    f"{'audio s/s':>9} {'dry':>4} {'silent':>7} {'refused':>7} {'failed':>6} {'good':>5}  {'livez p50/p99, ms':>17}"
+    f"{'audio s/s':>9} {'underruns':>9} {'silent':>7} {'refused':>7} {'failed':>6} {'good':>5}  {'livez p50/p99, ms':>17}"
 )
 
 
@@ -46,7 +46,7 @@ def row(name: str, row: str, run: dict[str, Any]) -> str:
     livez = "/".join(f"{v:.0f}" for v in run["livez, ms"].values())
     return (
         f"{name:>6} {row:15} {run['requests']:3}  {first:>24}  {last:>24}  {run['real-time factor']:5.2f} "
-        f"{run['audio seconds a second']:9.2f} {run['underruns']:4} {run['silent, s']:7.1f} {run['refused']:7} "
+        f"{run['audio seconds a second']:9.2f} {run['underruns']:9} {run['silent, s']:7.1f} {run['refused']:7} "
         f"{run['failed']:6} {run['goodput']:5.0%}  {livez:>17}"
     )
 
@@ -61,9 +61,12 @@ class Bench:
     def run(self) -> dict[str, Any]:
         """Both servers stay up and take turns, so that what else the machine does meets both alike."""
         with ExitStack() as stack:
-            urls = {
-                order: stack.enter_context(running(program, self.options.flags)) for order, program in PROGRAMS.items()
-            }
+            urls = {}
+            for order, program in PROGRAMS.items():
+                command = (sys.executable, *program, "--port", "0", *self.options.flags)
+                server = stack.enter_context(server_of(command))
+                server.wait_until_ready()
+                urls[order] = server.url
             for url in urls.values():
                 asyncio.run(one_by_one(url, [(kind, texts[0]) for kind, texts in TEXTS.items()]))  # warms up
             self._idle(urls["steps"])

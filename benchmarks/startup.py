@@ -6,62 +6,32 @@
 from __future__ import annotations
 
 import re
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import psutil
 
-from benchmarks.report import ROOT, environment, print_last_line
-
-LIMIT_S = 600
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from benchmarks.report import environment, print_last_line
+from tests.server import server_of
 
 
 def start(cache: Path, flags: list[str]) -> dict[str, float]:
     """Seconds until the port answers and until ready, resident memory in MiB then, programs compiled."""
-    port = free_port()
-    command = [sys.executable, "main.py", "--port", str(port), "--compilation-cache", str(cache), *flags]
-    with tempfile.TemporaryFile() as log:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
-        try:
-            answers = None
-            while True:
-                seconds = time.perf_counter() - began
-                if seconds > LIMIT_S or process.poll() is not None:
-                    log.seek(0)
-                    raise SystemExit(f"the server did not become ready:\n{log.read().decode()}")
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz"):
-                        break
-                except urllib.error.HTTPError:  # 503: the port is there, the model is not
-                    answers = answers or seconds
-                except urllib.error.URLError:
-                    pass
-                time.sleep(0.02)
-            memory = psutil.Process(process.pid).memory_info()
-            log.seek(0)
-            compiled = re.search(rb"(\d+) programs compiled", log.read())
-            return {
-                "port answers, s": answers or seconds,
-                "ready, s": seconds,
-                "resident, MiB": memory.rss / 2**20,
-                "programs": float(compiled[1]) if compiled else float("nan"),
-            }
-        finally:
-            process.terminate()
-            process.wait(60)
+    command = (sys.executable, "main.py", "--port", "0", "--compilation-cache", str(cache), *flags)
+    began = time.perf_counter()
+    with server_of(command) as server:
+        answers = time.perf_counter() - began
+        server.wait_until_ready()
+        ready = time.perf_counter() - began
+        compiled = re.search(r"(\d+) programs compiled", server.log)
+        return {
+            "port answers, s": answers,
+            "ready, s": ready,
+            "resident, MiB": psutil.Process(server.process.pid).memory_info().rss / 2**20,
+            "programs": float(compiled[1]) if compiled else float("nan"),
+        }
 
 
 def main() -> int:

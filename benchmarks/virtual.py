@@ -234,15 +234,15 @@ def _died(name: str, error: BaseException) -> None:
 
 HEADER = (
     f"{'load':>6} {'row':15} {'n':>4} {'first audio p50/p95/p99':>24} {'last audio p50/p95/p99':>24} {'audio s/s':>9} "
-    f"{'dry':>6} {'silent':>7} {'refused':>7} {'failed':>6} {'good':>5}"
+    f"{'underruns':>9} {'silent':>7} {'refused':>7} {'failed':>6} {'good':>5}"
 )
 
 
 def row(name: str, label: str, run: dict[str, Any]) -> str:
     first, last = ("/".join(f"{v:.2f}" for v in run[key].values()) for key in ("first audio, s", "last audio, s"))
-    dry = run["underruns"] / max(run["requests"] - run["refused"], 1)
+    underruns = run["underruns"] / max(run["requests"] - run["refused"], 1)
     return (
-        f"{name:>6} {label:15} {run['requests']:4} {first:>24} {last:>24} {run['audio seconds a second']:9.2f} {dry:6.1%} "
+        f"{name:>6} {label:15} {run['requests']:4} {first:>24} {last:>24} {run['audio seconds a second']:9.2f} {underruns:9.1%} "
         f"{run['silent, s']:7.1f} {run['refused']:7} {run['failed']:6} {run['goodput']:5.0%}"
     )
 

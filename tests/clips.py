@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -34,7 +35,7 @@ def silence(seconds: float, *, rate: int = RATE) -> NDArray[np.float32]:
     return np.zeros(int(seconds * rate), np.float32)
 
 
-def file(samples: NDArray[np.float32], *, rate: int = RATE, format: str = "WAV", subtype: str | None = None) -> bytes:
+def file(samples: NDArray[Any], *, rate: int = RATE, format: str = "WAV", subtype: str | None = None) -> bytes:
     """The samples as a file in memory; 16 bits in a WAV unless `subtype` says otherwise."""
     sound = io.BytesIO()
     soundfile.write(sound, samples, rate, format=format, subtype=subtype)

@@ -2,7 +2,7 @@
 
 `running` starts one in a process of its own, whose signals, log and exit status can be seen; `serving` starts one in a
 thread, whose parts can be reached. ``python -m tests.server --toy '{"step_s": 0.01}' FLAGS...`` is what runs in the
-process; FLAGS are those of main.py.
+process; FLAGS are those of main.py. Benchmarks start their servers with `server_of` too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.toy_programs import ToyPrograms
 
 ROOT = Path(__file__).parent.parent
-START_S = 180.0
+START_S = 600.0
 
 
 @dataclass
@@ -93,15 +93,20 @@ def running(*flags: str, toy: dict[str, Any] | None = None, ready: bool = True) 
     """A server with these flags on a free port; with ``toy`` the toy model with these settings, else the real one."""
     command = [sys.executable, "-m", "tests.server", "--toy", json.dumps(toy), "--port", "0", *flags]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("F5_")}
-    with server_of(command, cwd=ROOT, environment=environment) as server:
+    with server_of(command, environment=environment) as server:
         if ready:
             server.wait_until_ready()
         yield server
 
 
 @contextmanager
-def server_of(command: list[str], *, cwd: Path, environment: dict[str, str]) -> Iterator[ServerProcess]:
-    """The server that a command starts, once its port answers; killed at the end if it still runs."""
+def server_of(
+    command: Sequence[str], *, cwd: Path = ROOT, environment: dict[str, str] | None = None
+) -> Iterator[ServerProcess]:
+    """The server that a command starts, once its port answers; killed at the end if it still runs.
+
+    `command` asks for port 0 and so gets a free one; `environment` is this process's own unless given.
+    """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as output:

@@ -17,7 +17,7 @@ from f5_tts_server.embedded.pronunciation import known_words
 from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
 from f5_tts_server.f5.text import Vocab
-from f5_tts_server.text import TextError
+from f5_tts_server.text import TextError, clauses
 
 LONGEST_FRAMES = 960
 """Reference and speech together: what the voice was trained on, and so what a segment is kept to where it can be."""
@@ -25,12 +25,6 @@ LONGEST_FRAMES = 960
 _SHORTEST_BUDGET = 250  # frames of speech in a segment, however long the reference is
 _LEAD, _TAIL = 11.0, 19.0  # frames of silence around each segment, which the cross-fade of neighbours consumes
 _GROWTH = 1.6  # of each early segment over the one before
-_CLOSING = "\"'”’)]"
-# White space is tried only from where it begins: else a run of it takes quadratic time.
-_CLAUSE = re.compile(
-    rf"(?<=[.?!;:,…])[{re.escape(_CLOSING)}]*+\s+|(?<=[。？！；：，、])|(?<!\s)\s*\n\s*|(?<=\s)[—–-]++\s+"
-)
-_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
 _NAMED = 12  # characters that an error names
 _WORD = re.compile(r"\S{1,200}")  # longer ones may be cut, as those of scripts without blanks
 
@@ -74,15 +68,12 @@ class PhonemeFrontend(Frontend):
         limit = longest
         if first_seconds is not None:
             limit = min(longest, first_seconds * self._mel.sample_rate / self._mel.hop)
-        growing = first_seconds is not None
         current: list[str] = []  # what is not heard goes with what is
         length, heard = 0.0, False
         for piece, frames, sounds in self._pieces(text, reference, speed, min(longest, 2 * limit), longest):
-            room = limit if growing or (current and _ends_sentence(current[-1])) else longest
-            if heard and sounds and length + frames > room:
+            if heard and sounds and length + frames > limit:
                 yield " ".join(current)
                 limit = min(longest, limit * _GROWTH)
-                growing = limit < longest
                 current, length, heard = [], 0.0, False
             current.append(piece)
             length += frames
@@ -172,12 +163,12 @@ class PhonemeFrontend(Frontend):
         piece can hold, so that it is cut in linear time.
         """
         limit = first
-        for clause in _CLAUSE.split(text):
-            start, end = 0, len(clause.rstrip())
-            while begin := _WORD.search(clause, start, end):
+        for clause in clauses(text):
+            start = 0
+            while begin := _WORD.search(clause, start):
                 words: list[tuple[re.Match[str], int]] = []  # and the sounds up to the end of each
                 sounds = 0
-                for word in _WORD.finditer(clause, begin.start(), end):
+                for word in _WORD.finditer(clause, begin.start()):
                     sounds += _count_sounds(phonemes(word.group()))
                     words.append((word, sounds))
                     if sounds * FRAMES_A_TOKEN > limit:
@@ -198,10 +189,6 @@ def _refuse_other_scripts(text: str) -> None:
     if silent := silent_letters(text):
         more = f" and {len(silent) - _NAMED} others" if len(silent) > _NAMED else ""
         raise TextError(f"this voice speaks English and has no sounds for {silent[:_NAMED]!r}{more}")
-
-
-def _ends_sentence(clause: str) -> bool:
-    return clause.rstrip(_CLOSING).endswith(_SENTENCE_ENDS)
 
 
 def _cut(words: list[tuple[re.Match[str], int]], sounds: float) -> int:

@@ -1,8 +1,9 @@
-"""Cutting text that is still being written into sentences, as soon as each is complete."""
+"""Where sentences and clauses end: in a whole text, and in one that is still being written."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 # A full stop after these ends no sentence.
 _TITLES = {"mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "rev", "hon", "gen", "col", "lt", "sgt", "capt"}
@@ -14,10 +15,24 @@ _LONGEST_ABBREVIATION = max(map(len, _ABBREVIATIONS))
 _CLOSING = "\"'”’»)]"
 # Possessive, and only from where a run begins: else each of its places is tried anew, to its end.
 _END = re.compile(rf"(?<![.!?…])[.!?…]++[{re.escape(_CLOSING)}]*+(?=\s)|[。！？；]++[”’」』）]*+|\n+")
-_CLAUSE = re.compile(r"[,;:—–](?=\s)|[，、：]")
+_CLAUSE = re.compile(rf"(?<![,;:—–])[,;:—–]++[{re.escape(_CLOSING)}]*+(?=\s)|(?<=\s)-++(?=\s)|[，、：]")
+_END_OR_CLAUSE = re.compile(f"{_END.pattern}|{_CLAUSE.pattern}")
 _LAST_WORD = re.compile(r"[\w.'’]*$")
 _NOT_BLANK = re.compile(r"\S")
 _LONGEST_MARK = 80
+
+
+def clauses(text: str) -> Iterator[str]:
+    """The clauses of a text, in order, none blank. Joined they give the text again, up to white space at the cuts."""
+    start = 0
+    for match in _END_OR_CLAUSE.finditer(text):
+        if match.group().rstrip(_CLOSING) == "." and _is_abbreviated(text, start, match.start()):
+            continue
+        if clause := text[start : match.end()].strip():
+            yield clause
+        start = match.end()
+    if clause := text[start:].strip():
+        yield clause
 
 
 class SentenceCutter:
@@ -88,12 +103,8 @@ class SentenceCutter:
             return False
         if match.group().rstrip(_CLOSING) != ".":
             return True
-        # One character more than any abbreviation has tells that the word is longer.
-        word = _LAST_WORD.search(match.string[max(0, at - _LONGEST_ABBREVIATION - 1) : at])
-        last = word.group().lower() if word else ""
         after = self._next_word(start + match.end())
-        following = self._buffer[after : after + 1]
-        return not (last in _ABBREVIATIONS or (len(last) == 1 and last.isalpha()) or following.islower())
+        return not (_is_abbreviated(match.string, 0, at) or self._buffer[after : after + 1].islower())
 
     def _forced_cut(self, window: str) -> int:
         """At the last clause mark of the allowed length, else at its last space, else right there."""
@@ -101,6 +112,14 @@ class SentenceCutter:
         window = window[: _open_mark(window, len(window)) or len(window)]
         clauses = [match.end() for match in _CLAUSE.finditer(window) if match.end() > len(window) // 2]
         return clauses[-1] if clauses else window.rfind(" ") + 1 or len(window)
+
+
+def _is_abbreviated(text: str, start: int, at: int) -> bool:
+    """Whether the word of `text[start:]` before the full stop at `at` is an abbreviation or an initial."""
+    # One character more than any abbreviation has tells that the word is longer.
+    word = _LAST_WORD.search(text[max(start, at - _LONGEST_ABBREVIATION - 1) : at])
+    last = word.group().lower() if word else ""
+    return last in _ABBREVIATIONS or (len(last) == 1 and last.isalpha())
 
 
 def _open_mark(text: str, end: int) -> int | None:

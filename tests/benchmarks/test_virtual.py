@@ -11,7 +11,7 @@ REQUESTS_A_SECOND = 1.95  # the capacity that `benchmarks.virtual` finds
 
 
 def test_near_capacity_listeners_are_kept_fed_and_hear_something_soon() -> None:
-    """At 0.9 of capacity a fourth of all listeners once ran dry, because early first words were bought with silence."""
+    """At 0.9 of capacity a fourth of all listeners once had an underrun, because early first words were bought with silence."""
     asks = [load.poisson(0.9 * REQUESTS_A_SECOND, 40, seed) for seed in (0, 1)]
     ours = [reply for some in asks for reply in run(some, TTSEngine)]
     whole = [reply.as_whole() for some in asks for reply in run(some, FirstComeEngine)]

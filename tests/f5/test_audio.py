@@ -1,6 +1,5 @@
 """Audio front end against the official one (tests/golden/frontend_audio.npz) and against files that lie."""
 
-import io
 import struct
 import tracemalloc
 from collections.abc import Iterator
@@ -30,20 +29,14 @@ from f5_tts_server.f5.audio import (
     trim_reference,
 )
 from f5_tts_server.f5.config import MelConfig
+from tests.clips import RATE, file
 
-RATE = 24_000
 GOLDEN = dict(np.load(Path(__file__).parents[1] / "golden" / "frontend_audio.npz"))
 CLIPS = sorted(name.split("/")[1] for name in GOLDEN if name.endswith("/clip"))
 
 
 def tone(seconds: float, rate: int = RATE, peak: float = 0.3) -> np.ndarray:
     return (peak * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
-
-
-def encoded(samples: np.ndarray, rate: int = RATE, container: str = "WAV", subtype: str | None = None) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, format=container, subtype=subtype)
-    return file.getvalue()
 
 
 def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -108,7 +101,7 @@ def test_rms_is_raised_to_a_tenth_and_never_lowered() -> None:
 )
 def test_decodes_formats_and_mixes_channels(container: str, subtype: str, tolerance: float) -> None:
     left, right = tone(1), tone(1, peak=0.1)
-    samples, rate, _ = decode(encoded(np.stack([left, right], 1), RATE, container, subtype))
+    samples, rate, _ = decode(file(np.stack([left, right], 1), format=container, subtype=subtype))
     assert rate == RATE and samples.dtype == np.float32
     np.testing.assert_allclose(samples, (left + right) / 2, rtol=0, atol=tolerance + 1e-7)
 
@@ -125,7 +118,7 @@ def test_resampling_keeps_a_tone() -> None:
 
 def test_reference_samples_are_trimmed_raised_and_resampled() -> None:
     spoken = np.concatenate([np.zeros(44_100), tone(2, 44_100, 0.02), np.zeros(44_100)])
-    samples, gain = reference_samples(encoded(spoken, 44_100, subtype="PCM_16"), RATE)
+    samples, gain = reference_samples(file(spoken, rate=44_100, subtype="PCM_16"), RATE)
     assert len(samples) / RATE == pytest.approx(2.05, abs=0.02)
     assert np.sqrt(np.mean(np.square(samples))) == pytest.approx(0.1, rel=1e-3)
     assert gain == pytest.approx(0.02 / np.sqrt(2) * np.sqrt(2 / 2.05) / 0.1, rel=1e-2)
@@ -142,7 +135,7 @@ def test_reference_samples_are_trimmed_raised_and_resampled() -> None:
         b"\x89PNG\r\n\x1a\n" + bytes(1000),
         b"RIFF\xff\xff\xff\xffWAVEfmt ",
         b"ID3\x03\x00\x00\x00\x00\x00\x0a" + bytes(3000),
-        encoded(tone(1), container="FLAC")[:9000],
+        file(tone(1), format="FLAC")[:9000],
     ],
     ids=["nothing", "text", "picture", "header only", "tag only", "truncated"],
 )
@@ -153,12 +146,12 @@ def test_refuses_what_is_not_audio(data: bytes) -> None:
 
 def test_refuses_a_clip_without_samples() -> None:
     with pytest.raises(AudioTooShortError, match="no samples"):
-        decode(encoded(tone(0)))
+        decode(file(tone(0)))
 
 
 def test_refuses_a_long_file_by_its_header() -> None:
     with pytest.raises(AudioTooLongError, match=r"60 s.*header says 61\.0 s"):
-        decode(encoded(tone(61)))
+        decode(file(tone(61)))
 
 
 @contextmanager
@@ -185,7 +178,7 @@ def with_flac_frames(flac: bytes, frames: int) -> bytes:
 
 def test_stops_decoding_at_the_limit() -> None:
     """The header of an MP3 file is only an estimate, so its length shows while decoding, which must not go on."""
-    long = encoded(np.zeros(150 * RATE, np.int16), RATE, "MP3")
+    long = file(np.zeros(150 * RATE, np.int16), format="MP3")
     with counted_reads() as reads, pytest.raises(AudioTooLongError, match="60 s"):
         decode(long)
     assert sum(reads) <= MAX_SECONDS * RATE + 2**15
@@ -193,24 +186,24 @@ def test_stops_decoding_at_the_limit() -> None:
 
 def test_header_of_a_stream_promises_more_than_there_is() -> None:
     """A WAV header of 2³² bytes over a second of samples is what a stream leaves behind: it reads as what is there."""
-    data = bytearray(encoded(tone(1), subtype="PCM_16"))
+    data = bytearray(file(tone(1), subtype="PCM_16"))
     data[4:8] = data[40:44] = struct.pack("<I", 0xFFFF_FFFF)
     assert len(decode(bytes(data))[0]) == RATE
 
 
 def test_a_small_file_of_very_many_samples_is_refused_by_its_header() -> None:
     """92 KB of FLAC, 59 s of zeros at 192 kHz in eight channels, cost 307 MB and 1.3 s each time they were sent."""
-    small = encoded(np.zeros((4096, 8), np.int16), 192_000, "FLAC")
+    small = file(np.zeros((4096, 8), np.int16), rate=192_000, format="FLAC")
     with counted_reads() as reads, pytest.raises(AudioTooLongError, match="11328000 in each of 8 channels"):
         decode(with_flac_frames(small, 59 * 192_000))
     assert not reads
     with pytest.raises(AudioTooLongError, match="more samples than are decoded"):  # and where the header does not tell
-        decode(with_flac_frames(encoded(np.zeros((4_200_000, 8), np.int16), 192_000, "FLAC"), 0))
+        decode(with_flac_frames(file(np.zeros((4_200_000, 8), np.int16), rate=192_000, format="FLAC"), 0))
 
 
 def test_memory_stays_near_that_of_what_is_kept() -> None:
     """A minute at 192 kHz is kept as a minute at 48 kHz (12 MB); judging silence made seven copies of it in doubles."""
-    long = encoded((tone(59, 192_000) * 32_768).astype(np.int16), 192_000, "FLAC")
+    long = file((tone(59, 192_000) * 32_768).astype(np.int16), rate=192_000, format="FLAC")
     tracemalloc.start()
     try:
         reference_samples(long, RATE)
@@ -221,24 +214,24 @@ def test_memory_stays_near_that_of_what_is_kept() -> None:
 
 
 def test_high_rates_come_down_to_48_khz() -> None:
-    samples, rate, file_rate = decode(encoded(tone(1, 192_000), 192_000))
+    samples, rate, file_rate = decode(file(tone(1, 192_000), rate=192_000))
     assert (rate, file_rate, len(samples)) == (48_000, 192_000, 48_000)
     np.testing.assert_allclose(samples[500:-500], tone(1, 48_000)[500:-500], atol=1e-3)
 
 
 def test_flac_that_does_not_know_its_length_is_read_to_its_end() -> None:
     """Encoders that stream leave the length 0, which means unknown; ours did, and this server refused its own clips."""
-    flac = encoded(tone(3.1), container="FLAC")
+    flac = file(tone(3.1), format="FLAC")
     streamed = with_flac_frames(flac, 0)
     np.testing.assert_array_equal(decode(streamed).samples, decode(flac).samples)
     with pytest.raises(NotAudioError):
         decode(streamed[: len(streamed) * 2 // 3])
     with pytest.raises(AudioTooLongError, match="60 s"):
-        decode(with_flac_frames(encoded(np.zeros(61 * RATE, np.int16), container="FLAC"), 0))
+        decode(with_flac_frames(file(np.zeros(61 * RATE, np.int16), format="FLAC"), 0))
 
 
 def test_a_refused_clip_is_not_decoded_again() -> None:
-    silent = encoded(np.zeros(2 * RATE, np.float32))
+    silent = file(np.zeros(2 * RATE, np.float32))
     with pytest.raises(SilentAudioError) as first:
         reference_samples(silent, RATE)
     with counted_reads() as reads, pytest.raises(SilentAudioError) as second:
@@ -273,36 +266,36 @@ def test_refuses_samples_that_are_no_numbers(value: float) -> None:
     samples = tone(1)
     samples[1234] = value
     with pytest.raises(NonFiniteAudioError, match="not finite"):
-        decode(encoded(samples, subtype="FLOAT"))
+        decode(file(samples, subtype="FLOAT"))
 
 
 def test_clips_what_is_beyond_full_scale() -> None:
-    samples, _, _ = decode(encoded(np.full(RATE, 1e38, np.float32), subtype="FLOAT"))
+    samples, _, _ = decode(file(np.full(RATE, 1e38, np.float32), subtype="FLOAT"))
     assert samples.max() == 1
 
 
 def test_refuses_rates_and_channels_beyond_limits() -> None:
     with pytest.raises(NotAudioError, match="4000 Hz; 8000 to 192000"):
-        decode(encoded(tone(1), 4_000))
+        decode(file(tone(1), rate=4_000))
     with pytest.raises(AudioTooLongError, match="9 channels; at most 8"):
-        decode(encoded(np.zeros((100, 9))))
+        decode(file(np.zeros((100, 9))))
 
 
 @pytest.mark.parametrize("samples", [np.zeros(RATE, np.float32), tone(2, peak=0.005)], ids=["zeros", "below -42 dBFS"])
 def test_refuses_silence(samples: np.ndarray) -> None:
     with pytest.raises(SilentAudioError, match="-42 dBFS"):
-        reference_samples(encoded(samples), RATE)
+        reference_samples(file(samples), RATE)
 
 
 def test_refuses_a_click() -> None:
     with pytest.raises(AudioTooShortError, match=r"0\.\d+ s of speech.*at least 0\.5 s"):
-        reference_samples(encoded(np.concatenate([tone(0.3), np.zeros(RATE)])), RATE)
+        reference_samples(file(np.concatenate([tone(0.3), np.zeros(RATE)])), RATE)
 
 
 def test_a_damaged_aiff_header_raises_nothing_in_libsndfiles_callback() -> None:
     # This byte sent libsndfile to position -1; what BytesIO raised at that, cffi printed and lost, and pytest failed
     # whichever test ran next.
-    data = bytearray(encoded(tone(0.2), container="AIFF"))
+    data = bytearray(file(tone(0.2), format="AIFF"))
     data[39] = 0x0F
     with pytest.raises(AudioError):
         decode(bytes(data))
@@ -310,7 +303,7 @@ def test_a_damaged_aiff_header_raises_nothing_in_libsndfiles_callback() -> None:
 
 @given(st.binary(max_size=400), st.integers(0, 2_000), st.sampled_from(["WAV", "FLAC", "OGG", "AIFF"]))
 def test_damaged_files_never_do_worse_than_an_audio_error(noise: bytes, place: int, container: str) -> None:
-    data = bytearray(encoded(tone(0.2), container=container))
+    data = bytearray(file(tone(0.2), format=container))
     data[place : place + len(noise)] = noise
     try:
         samples, rate, _ = decode(bytes(data))

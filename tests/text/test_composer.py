@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_tts_server.inference_types import Pause, Speech, VoiceClip
-from f5_tts_server.text import Composer, SentenceCutter, TextError, compose
+from f5_tts_server.text import Composer, SentenceCutter, TextError, clauses, compose
 from f5_tts_server.text.markup import PauseMark, SpeedMark, VoiceMark, parse
 from f5_tts_server.text.plain import without_emoji, without_markdown
 
@@ -143,6 +143,23 @@ def cut(text: str, step: int) -> list[str]:
     cutter = SentenceCutter()
     pieces = [piece for start in range(0, len(text), step) for piece in cutter.feed(text[start : start + step])]
     return pieces + cutter.flush()
+
+
+def test_clauses_of_a_whole_text() -> None:
+    """The embedded voice once spoke "Dr." as a segment of its own, and left out dashes where clauses were joined again."""
+    text = (
+        "“Well,” said Dr. Jones - or so\tI heard — “why not?” then: 3.5 km, e.g. by bus.\n\n今天很好，走吧。Bye; A. Lee"
+    )
+    found = ["“Well,”", "said Dr. Jones -", "or so\tI heard —", "“why not?”", "then:", "3.5 km,", "e.g. by bus."]
+    assert list(clauses(text)) == [*found, "今天很好，", "走吧。", "Bye;", "A. Lee"]
+    assert list(clauses(" \n ")) == []
+
+
+@given(st.text(alphabet='ab .,;-—!?"”\n。，', max_size=60))
+def test_clauses_keep_the_text(text: str) -> None:
+    pieces = list(clauses(text))
+    assert "".join("".join(pieces).split()) == "".join(text.split())
+    assert all(piece == piece.strip() != "" for piece in pieces)
 
 
 def test_sentences_come_whole() -> None:

@@ -22,7 +22,7 @@ from f5_tts_server.f5.frontend import Reference
 from f5_tts_server.f5.pinyin import pinyin_tokens
 from f5_tts_server.f5.text import PinyinFrontend, Vocab
 from f5_tts_server.inference_types import VoiceClip
-from f5_tts_server.text import Composer, SentenceCutter
+from f5_tts_server.text import Composer, SentenceCutter, clauses
 from f5_tts_server.text.language import by_language
 from f5_tts_server.text.normalization import normalize
 from f5_tts_server.text.plain import without_emoji, without_markdown
@@ -83,6 +83,7 @@ PHONEMES = PhonemeFrontend.load(ASSETS, MEL, max_frames=2048)
 CALLS: dict[str, Callable[[str], object]] = {
     "cutter": cut,
     "cutter fed bit by bit": cut_by_threes,
+    "clauses": lambda text: list(clauses(text)),
     "numbers": read,
     "German": lambda text: normalize(text, "de"),
     "French": lambda text: normalize(text, "fr"),
