@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -20,9 +21,10 @@ from f5_tts_server.api.open_requests import OpenRequestsMiddleware
 from f5_tts_server.api.request_id import RequestIdFilter, RequestIdMiddleware
 from f5_tts_server.api.services import Services
 from f5_tts_server.inference_types import Programs, SamplingDefaults
-from f5_tts_server.loading import load_programs, sampling_defaults
+from f5_tts_server.loading import check_transcription, load_programs, sampling_defaults
 from f5_tts_server.serving import FLUSH_S, DrainingServer, check_address
 from f5_tts_server.settings import Settings, read_settings
+from f5_tts_server.text import Lexicon
 from f5_tts_server.tts_engine import TTSEngine
 from f5_tts_server.voices.store import VoiceError, VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
@@ -67,6 +69,7 @@ def create_app(
     app.state.voices = voices or VoiceStore(settings.voices_folder, EMBEDDED_VOICES, default=settings.voice)
     if settings.fallback_voice is not None:
         app.state.voices.get(settings.fallback_voice)
+    check = partial(check_transcription, settings)
     services = Services(
         settings=settings,
         engine=engine,
@@ -74,6 +77,8 @@ def create_app(
         transcriber=Transcriber(),
         defaults=defaults(settings),
         access=access.access_of(settings),
+        lexicon=Lexicon.load(settings.lexicon, check) if settings.lexicon is not None else Lexicon(),
+        check_transcription=check,
     )
     app.state.services = services
     faults.install(app)

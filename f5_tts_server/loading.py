@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
+from f5_tts_server.embedded.pronunciation import transcribe_words
+from f5_tts_server.f5.text import check_given
 from f5_tts_server.inference_types import Programs, SamplingDefaults
 from f5_tts_server.models import load_model, model_config
 from f5_tts_server.settings import Settings
@@ -63,3 +65,15 @@ def sampling_defaults(settings: Settings) -> SamplingDefaults:
     """What the model of these settings recommends, known before it is loaded."""
     sampling = model_config(settings.model, settings.config).sampling
     return SamplingDefaults(nfe=sampling.nfe, cfg_strength=sampling.cfg_strength, sway=sampling.sway)
+
+
+def check_transcription(settings: Settings, transcription: str) -> None:
+    """Raises ValueError, which says what would do, for a pronunciation that the model of these settings cannot speak.
+
+    Known before the model is loaded.
+    """
+    tokenizer = model_config(settings.model, settings.config).tokenizer
+    if tokenizer is None:
+        transcribe_words(transcription)
+    else:
+        check_given(transcription, tokenizer)

@@ -67,6 +67,11 @@ class Settings(BaseSettings):
         default=None, description="folder of uploaded voices; without it uploads are refused"
     )
 
+    lexicon: Path | None = Field(
+        default=None,
+        description="file of words and how they are said: a JSON object, or lines of word, tab, pronunciation",
+    )
+
     # where
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")

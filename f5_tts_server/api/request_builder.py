@@ -6,16 +6,20 @@ import base64
 import binascii
 import logging
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from f5_tts_server.api.speech_options import SpeechOptions
 from f5_tts_server.inference_types import GenerationRequest, Part, RequestError, SamplingDefaults, VoiceClip
 from f5_tts_server.limits import SEED_MAX
-from f5_tts_server.text import Composer, compose
+from f5_tts_server.text import Composer, Lexicon, TextError, compose
+from f5_tts_server.text.lexicon import CheckTranscription
 from f5_tts_server.voices.store import UnknownVoice, VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
 
 log = logging.getLogger("f5.http")
+
+_NO_WORDS = Lexicon()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,8 @@ class RequestBuilder:
 
     Fields of errors have the engine's names, as `api.faults` renames them. Whatever is missing in the options is the
     model's recommendation, ``defaults``; ``timeout_s`` is the deadline of requests that set none, ``fallback`` the voice
-    of those that name an unknown one.
+    of those that name an unknown one, ``lexicon`` the server's own, and ``check_transcription`` refuses, by a ValueError,
+    what the model cannot speak.
     """
 
     voices: VoiceStore
@@ -32,6 +37,8 @@ class RequestBuilder:
     defaults: SamplingDefaults
     timeout_s: float
     fallback: str | None = None
+    lexicon: Lexicon = _NO_WORDS
+    check_transcription: CheckTranscription = lambda _: None
 
     def stored(self, name: str | None) -> VoiceClip:
         """The clip of a stored voice, by default the server's. Raises UnknownVoice where there is no fallback."""
@@ -62,8 +69,19 @@ class RequestBuilder:
             raise RequestError(422, "invalid_request", "reference is empty", "reference")
         return VoiceClip(audio, text if text and text.strip() else self.transcriber.transcribe_clip(audio))
 
-    def composer(self, clip: VoiceClip, options: SpeechOptions, *, speed: float | None) -> Composer:
-        """What turns pieces of a text into parts; ``speed`` above 1 speaks faster, None is 1."""
+    def composer(
+        self, clip: VoiceClip, options: SpeechOptions, *, speed: float | None, lexicons: Sequence[Lexicon] = ()
+    ) -> Composer:
+        """What turns pieces of a text into parts; ``speed`` above 1 speaks faster, None is 1.
+
+        ``lexicons`` of the protocol come after the one in the options and before the voice's and the server's.
+
+        Raises RequestError for an entry of the options' lexicon.
+        """
+        try:
+            own = Lexicon.of(options.lexicon, self.check_transcription)
+        except TextError as error:
+            raise RequestError(422, "invalid_request", f"lexicon: {error}", "lexicon") from error
         return Composer(
             find_voice=self._named_in_text,
             clip=clip,
@@ -71,6 +89,8 @@ class RequestBuilder:
             read_numbers=options.read_numbers,
             strip_markup=options.strip_markup,
             language=options.language,
+            lexicons=lambda speaker: (own, *lexicons, self._voice_lexicon(speaker), self.lexicon),
+            check=self.check_transcription,
         )
 
     def whole(
@@ -103,6 +123,10 @@ class RequestBuilder:
             timeout_s=self.timeout_s if options.timeout_s is None else options.timeout_s,
             open=open,
         )
+
+    def _voice_lexicon(self, clip: VoiceClip) -> Lexicon:
+        """That of the stored voice whose clip it is; of a clip that came with a request there is none."""
+        return next((voice.lexicon for voice in self.voices.list() if voice.clip is clip), _NO_WORDS)
 
     def _named_in_text(self, name: str) -> VoiceClip:
         try:

@@ -11,6 +11,8 @@ from f5_tts_server.api.access import Access
 from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.inference_types import Engine, SamplingDefaults
 from f5_tts_server.settings import Settings
+from f5_tts_server.text import Lexicon
+from f5_tts_server.text.lexicon import CheckTranscription
 from f5_tts_server.voices.store import VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
 
@@ -42,7 +44,10 @@ class ServedEngine(Engine, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that routers work with; made once by the application. ``sample_rate`` is the model's, in hertz."""
+    """Everything that routers work with; made once by the application. ``sample_rate`` is the model's, in hertz.
+
+    ``lexicon`` is the server's own; ``check_transcription`` refuses, by a ValueError, what the model cannot speak.
+    """
 
     settings: Settings
     engine: ServedEngine
@@ -50,10 +55,20 @@ class Services:
     transcriber: Transcriber
     defaults: SamplingDefaults
     access: Access
+    lexicon: Lexicon
+    check_transcription: CheckTranscription
     sample_rate: int = 24_000
 
     @property
     def builder(self) -> RequestBuilder:
         """What makes the engine's requests of the protocols' bodies."""
         settings = self.settings
-        return RequestBuilder(self.voices, self.transcriber, self.defaults, settings.timeout_s, settings.fallback_voice)
+        return RequestBuilder(
+            self.voices,
+            self.transcriber,
+            self.defaults,
+            settings.timeout_s,
+            settings.fallback_voice,
+            self.lexicon,
+            self.check_transcription,
+        )

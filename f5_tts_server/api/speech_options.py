@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from f5_tts_server.limits import CFG_MAX, SECONDS_MAX, SECONDS_MIN, SEED_MAX, SPEED_MAX, SPEED_MIN, STEPS_MAX
+from f5_tts_server.text.lexicon import REQUEST_ENTRIES_MAX
 
 
 def encodable(value: Any) -> Any:
@@ -72,6 +73,12 @@ class SpeechOptions(BaseModel):
     )
     read_numbers: bool = Field(
         True, description="Read numbers, times, money, units and abbreviations as words of the text's language."
+    )
+    lexicon: dict[Text, Text] = Field(
+        default_factory=dict,
+        max_length=REQUEST_ENTRIES_MAX,
+        description="How words are said: IPA, pinyin with tone numbers, or a respelling, by word; before the voice's lexicon "
+        "and the server's.",
     )
     strip_markup: bool = Field(False, description="Leave out Markdown and emoji.")
 

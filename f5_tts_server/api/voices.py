@@ -6,16 +6,18 @@ our report beside it. Uploads are bounded by the server's limit of a body and ne
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from f5_tts_server.api.services import Services
+from f5_tts_server.api.speech_options import Text
 from f5_tts_server.inference_types import RequestError, VoiceClip
+from f5_tts_server.text import Lexicon
 from f5_tts_server.voices.report import STORED_RATE, prepare, report
 from f5_tts_server.voices.store import MAX_NAME_LENGTH, MAX_TEXT_LENGTH, StoredVoice
 
@@ -83,6 +85,12 @@ def router(services: Services) -> APIRouter:
         audio = services.voices.get(voice_id).clip.audio
         return Response(audio, media_type="audio/flac" if audio.startswith(b"fLaC") else "audio/wav")
 
+    @routes.put("/{voice_id}/lexicon")
+    async def set_lexicon(voice_id: str, words: Annotated[dict[Text, Text], Body()]) -> dict[str, Any]:
+        """How an uploaded voice, by id, says words: IPA, pinyin or a respelling by word, in place of what was there."""
+        Lexicon.of(words, services.check_transcription)
+        return _json(await to_thread.run_sync(services.voices.set_words, voice_id, words), full=True)
+
     @routes.delete("/{voice_id}")
     async def delete(voice_id: str) -> dict[str, Any]:
         """Remove an uploaded voice, by id."""
@@ -129,7 +137,11 @@ def _json(voice: StoredVoice, *, full: bool = False) -> dict[str, Any]:
         "embedded": voice.embedded,
         "description": voice.description,
     }
-    return facts | {"ref_text": voice.clip.text, "consent": voice.consent, "report": voice.report} if full else facts
+    return (
+        facts | {"ref_text": voice.clip.text, "consent": voice.consent, "report": voice.report, "lexicon": voice.words}
+        if full
+        else facts
+    )
 
 
 def _text(form: FormData, field: str) -> str:

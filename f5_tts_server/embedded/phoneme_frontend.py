@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from f5_tts_server import given_sounds
 from f5_tts_server.embedded.lengths import FRAMES_A_TOKEN, LengthModel, allocate
 from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES, phonemes, silent_letters
-from f5_tts_server.embedded.pronunciation import known_words
+from f5_tts_server.embedded.pronunciation import known_words, transcribe_words
 from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
 from f5_tts_server.f5.text import Vocab
@@ -26,7 +27,9 @@ _SHORTEST_BUDGET = 250  # frames of speech in a segment, however long the refere
 _LEAD, _TAIL = 11.0, 19.0  # frames of silence around each segment, which the cross-fade of neighbours consumes
 _GROWTH = 1.6  # of each early segment over the one before
 _NAMED = 12  # characters that an error names
-_WORD = re.compile(r"\S{1,200}")  # longer ones may be cut, as those of scripts without blanks
+# Longer ones may be cut, as those of scripts without blanks, but no given pronunciation is.
+_WORD = re.compile(rf"(?:{given_sounds.SAID}|\S){{1,200}}")
+_SAID = re.compile(given_sounds.SAID)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class PhonemeFrontend(Frontend):
         a word that is silently left out is worse than an error.
         """
         _refuse_other_scripts(text)
+        _check_given(text)
         longest = self._budget(reference)
         limit = longest
         if first_seconds is not None:
@@ -107,13 +111,14 @@ class PhonemeFrontend(Frontend):
             wanted = round(seconds * self._mel.sample_rate / self._mel.hop) + 1
             if wanted < shortest:
                 raise TextError(
-                    f"the text {text[:40]!r} has {len(symbols) - 1} sounds and needs {self._seconds(shortest)} s or "
-                    f"more, not {seconds:g} s"
+                    f"the text {given_sounds.written(text)[:40]!r} has {len(symbols) - 1} sounds and needs "
+                    f"{self._seconds(shortest)} s or more, not {seconds:g} s"
                 )
         frames = reference_frames + wanted
         if frames > self._max_frames:
             raise TextError(
-                f"the text {text[:40]!r} needs {frames} frames with its reference ({self._seconds(frames)} s); "
+                f"the text {given_sounds.written(text)[:40]!r} needs {frames} frames with its reference "
+                f"({self._seconds(frames)} s); "
                 f"at most {self._max_frames} ({self._seconds(self._max_frames)} s) fit one segment"
             )
         shared = np.concatenate([heard.lengths, lengths * (wanted / float(lengths.sum()))])
@@ -191,11 +196,27 @@ def _refuse_other_scripts(text: str) -> None:
         raise TextError(f"this voice speaks English and has no sounds for {silent[:_NAMED]!r}{more}")
 
 
+def _check_given(text: str) -> None:
+    """Raises TextError for a given pronunciation that is none."""
+    for _, transcription in given_sounds.parts(text):
+        if transcription:
+            try:
+                transcribe_words(transcription)
+            except ValueError as error:
+                raise TextError(str(error)) from error
+
+
 def _cut(words: list[tuple[re.Match[str], int]], sounds: float) -> int:
     """The end of the last word up to which there are at most so many sounds; a place in the first where it has more."""
     ends = [word.end() for word, until in words if until <= sounds]
     word, until = words[0]
-    return ends[-1] if ends else word.start() + max(1, int(len(word.group()) * sounds / until))
+    if ends:
+        return ends[-1]
+    cut = word.start() + max(1, int(len(word.group()) * sounds / until))
+    for given in _SAID.finditer(word.string, word.start(), word.end()):
+        if given.start() < cut < given.end():
+            return given.start() if given.start() > word.start() else given.end()
+    return cut
 
 
 def _count_sounds(symbols: list[str]) -> int:

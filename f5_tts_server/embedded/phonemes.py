@@ -1,7 +1,8 @@
 """English text to the phoneme symbols that the embedded voice was trained on.
 
-`phonemes(text)` never fails: digits that no normalization has read become words, accents are dropped, what has no English
-reading (emoji, other scripts) is silent; `silent_letters` tells which letters those are.
+`phonemes(text)` fails only for given sounds (`given_sounds`) that are none: digits that no normalization has read become
+words, accents are dropped, what has no English reading (emoji, other scripts) is silent; `silent_letters` tells which
+letters those are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
-from f5_tts_server.embedded.pronunciation import CONSONANTS, STRESSES, VOWELS, pronounce
+from f5_tts_server import given_sounds
+from f5_tts_server.embedded.homographs import reading
+from f5_tts_server.embedded.pronunciation import CONSONANTS, STRESSES, VOWELS, pronounce, transcribe_words
 from f5_tts_server.text.english import cardinal, digit_by_digit
 
 PAUSES: tuple[str, ...] = (",", ".", "?", "!")
@@ -61,7 +64,7 @@ _LETTERS = {
 }
 _LONGEST_WORD = 45  # letters, those of the longest English word; what is longer is read in pieces
 # Possessive where a run could be tried from each of its ends again.
-_TOKEN = re.compile(r"[A-Za-z]++(?:'[A-Za-z]++)*+'?|\d++(?:,\d{3}(?!\d))++|\d++|\S|\n")
+_TOKEN = re.compile(given_sounds.SAID + r"|[A-Za-z]++(?:'[A-Za-z]++)*+'?|\d++(?:,\d{3}(?!\d))++|\d++|\S|\n")
 _LETTER = re.compile(r"(?:\A|[^A-Za-z])[A-Za-z]\Z")  # alone
 _SHORT_FORM = re.compile(r"(?:\A|[^A-Za-z])[A-Za-z]\.[A-Za-z]\Z")  # "e.g", "p.m"
 
@@ -112,7 +115,7 @@ def _is_silent(character: str) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """Words of the letters a-z and pause marks (`PAUSES`), in reading order.
+    """Words of the letters a-z, words with given sounds (`given_sounds`) and `PAUSES`, in reading order.
 
     No two pauses follow each other (the stronger wins) and none comes first.
     """
@@ -140,7 +143,9 @@ def _read(text: str) -> list[tuple[str, int, int]]:
         previous_end = match.end()
         following = plain[match.end() : match.end() + 1]
         start, end = places[match.start()], places[match.end() - 1] + 1
-        if token[0].isascii() and token[0].isalpha():
+        if given_sounds.is_said(token):
+            found.append((token, start, end))
+        elif token[0].isascii() and token[0].isalpha():
             found += ((token[at : at + _LONGEST_WORD], start, end) for at in range(0, len(token), _LONGEST_WORD))
         elif token[0].isdecimal():
             fraction = (
@@ -166,19 +171,26 @@ def _read(text: str) -> list[tuple[str, int, int]]:
 
 
 def said(text: str) -> list[Said]:
-    """Words and pauses of a text in reading order, ending in a pause; a lone "." where nothing is spoken."""
+    """Words and pauses of a text in reading order, ending in a pause; a lone "." where nothing is spoken.
+
+    Raises ValueError that names what is no phoneme in given sounds.
+    """
     items: list[Said] = []
     found = _read(text)
+    spelled = [word for word, _, _ in found]
     for index, (word, start, end) in enumerate(found):
         if word in PAUSES:
             if items and items[-1].sounds[0] not in PAUSES:
                 items.append(Said((word,), start, end))
             continue
-        sounds = pronounce(word)
+        if given_sounds.is_said(word):
+            items += (Said(spoken, start, end) for spoken in transcribe_words(given_sounds.transcription(word)))
+            continue
+        sounds = reading(spelled, index) or pronounce(word)
         if not sounds:
             continue
         lower = word.lower()
-        if lower in ("the", "to") and _starts_with_vowel([word for word, _, _ in found[index + 1 : index + 2]]):
+        if lower in ("the", "to") and _starts_with_vowel(spelled[index + 1 : index + 2]):
             sounds = (sounds[0], "i" if lower == "the" else "u")
         items.append(Said(sounds, start, end))
     if not items or items[-1].sounds[0] not in PAUSES:
@@ -201,5 +213,6 @@ def phonemes(text: str) -> list[str]:
 def _starts_with_vowel(word: list[str]) -> bool:
     if not word or word[0] in PAUSES:
         return False
-    sounds = pronounce(word[0])
+    given = given_sounds.is_said(word[0])
+    sounds = transcribe_words(given_sounds.transcription(word[0]))[0] if given else pronounce(word[0])
     return bool(sounds) and sounds[0].lstrip("ˈˌ") in VOWELS

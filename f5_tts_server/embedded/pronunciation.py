@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from functools import lru_cache
 from importlib import resources
+
+from f5_tts_server.text.inflection import stems, with_ending
 
 CONSONANTS: tuple[str, ...] = (*"bdfhjklmnpstvwzðŋɡɹɾʃʒʔʤʧθ", "n̩")
 VOWELS: tuple[str, ...] = (
@@ -29,6 +32,16 @@ _VOWEL_LETTERS = frozenset("iɪɛæʌəɑɔʊuᵻAIOWYɜᵊ")
 _PAIRS = {"əɹ": "ɚ", "ɜɹ": "ɝ", "ɑɹ": "ɑɹ", "ɔɹ": "ɔɹ", "ɛɹ": "ɛɹ", "ɪɹ": "ɪɹ", "ʊɹ": "ʊɹ", "ᵊl": "ᵊl"}
 # Before a vowel these keep their plain vowel and the ɹ is a consonant ("very": vˈɛɹi → v ˈɛ ɹ i).
 _SPLIT_BEFORE_VOWEL = frozenset({"ɑɹ", "ɔɹ", "ɛɹ", "ɪɹ", "ʊɹ"})
+
+# What people write in IPA to the letters of the dictionary; longer ones first.
+_IPA = {
+    **dict.fromkeys("\u0361\u035c\u0329\u032f.ː‿ʰ", ""),  # ties, syllabic and other marks, length
+    "'": "ˈ",
+    "eɪ": "A", "aɪ": "I", "oʊ": "O", "əʊ": "O", "aʊ": "W", "ɔɪ": "Y", "ɑɪ": "I", "ɛɪ": "A",
+    "tʃ": "ʧ", "dʒ": "ʤ", "ɝ": "ɜɹ", "ɚ": "əɹ", "r": "ɹ", "ʁ": "ɹ", "g": "ɡ", "ɫ": "l", "ɬ": "l", "x": "k", "ç": "h",
+    "ɲ": "nj", "ʎ": "lj", "β": "b", "ɸ": "f", "ʋ": "v",
+    "ɐ": "ə", "ɒ": "ɑ", "e": "ɛ", "a": "ɑ", "o": "O", "y": "u", "ø": "ɜ", "œ": "ɜ", "ɨ": "ᵻ", "ɯ": "u",
+}  # fmt: skip
 
 _WEAK_FORMS: dict[str, str] = {
     "a": "ə", "an": "ən", "the": "ðə", "to": "tə", "and": "ænd", "of": "ʌv", "from": "fɹʌm", "for": "fɔɹ",
@@ -120,6 +133,41 @@ def parse(transcription: str) -> Pronunciation:
     return tuple(symbols)
 
 
+def transcribe(transcription: str) -> Pronunciation:
+    """IPA as people write it ("təˈmeɪtoʊ") or as the dictionary does ("təmˈAɾO"), as symbols.
+
+    A stress mark before the consonants of its syllable is moved to the vowel. Length, syllable dots and ties go, sounds
+    that American English lacks become their nearest. Raises ValueError that names a letter that is no phoneme.
+    """
+    text = unicodedata.normalize("NFD", transcription.strip().strip("/"))
+    for letters, ours in _IPA.items():
+        text = text.replace(letters, ours)
+    sounds, stress = "", ""
+    for letter in text:
+        if letter in STRESSES[1:]:
+            stress = letter
+        elif stress and letter in _VOWEL_LETTERS:
+            sounds, stress = f"{sounds}{stress}{letter}", ""
+        else:
+            sounds += letter
+    if stress:
+        raise ValueError(f"transcription {transcription!r}: no vowel follows the last stress mark")
+    try:
+        symbols = parse(sounds)
+    except ValueError as error:
+        raise ValueError(f"transcription {transcription!r}: {str(error).partition(': ')[2]}") from None
+    if not symbols:
+        raise ValueError(f"transcription {transcription!r} has no sound")
+    if not any(symbol[0] in STRESSES[1:] for symbol in symbols) and len(symbols) > 3:
+        return _stress_first(symbols)
+    return symbols
+
+
+def transcribe_words(transcription: str) -> list[Pronunciation]:
+    """The words of a transcription, at least one. Raises ValueError as `transcribe` does."""
+    return [transcribe(word) for word in transcription.split()] or [transcribe("")]
+
+
 @lru_cache(maxsize=1)
 def _dictionary() -> dict[str, str]:
     """Lower-case word → transcription. Where a word has several by part of speech, the default one."""
@@ -143,25 +191,11 @@ def known_words() -> tuple[str, ...]:
 def _inflected(word: str) -> str | None:
     """Transcription of a regular plural, possessive, past or -ing form whose stem is in the dictionary."""
     words = _dictionary()
-
-    def stem(*candidates: str) -> str | None:
-        return next((words[c] for c in candidates if len(c) > 1 and c in words), None)
-
     if word.endswith("'"):
-        return stem(word[:-1])
-    if word.endswith("s"):
-        base = word.removesuffix("'s") if word.endswith("'s") else word[:-1]
-        sounds = stem(base, word[:-2] if word.endswith("es") else "", word[:-3] + "y" if word.endswith("ies") else "")
-        if sounds is not None:
-            return sounds + ("ᵻz" if sounds[-1] in "szʃʒʧʤ" else "s" if sounds[-1] in "ptkfθ" else "z")
-    if word.endswith("ed"):
-        sounds = stem(word[:-1], word[:-2], word[:-3] if word[-3:-2] == word[-4:-3] else "")
-        if sounds is not None:
-            return sounds + ("ᵻd" if sounds[-1] in "td" else "t" if sounds[-1] in "pkfθsʃʧ" else "d")
-    if word.endswith("ing"):
-        sounds = stem(word[:-3], word[:-3] + "e", word[:-4] if word[-4:-3] == word[-5:-4] else "")
-        if sounds is not None:
-            return sounds + "ɪŋ"
+        return words.get(word[:-1]) if len(word) > 2 else None
+    for stem, ending in stems(word):
+        if len(stem) > 1 and stem in words:
+            return with_ending(words[stem], ending)
     return None
 
 

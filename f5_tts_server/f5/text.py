@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from f5_tts_server import given_sounds
 from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
 
@@ -45,6 +46,20 @@ def tokens_by(name: Literal["pinyin", "char"]) -> Callable[[str], list[str]]:
     from f5_tts_server.f5.pinyin import pinyin_tokens
 
     return pinyin_tokens
+
+
+def check_given(transcription: str, tokenizer: Literal["pinyin", "char"]) -> None:
+    """Raises ValueError for a given pronunciation that no model with this tokenizer can speak."""
+    if tokenizer == "char":
+        raise ValueError(f"transcription {transcription!r}: this model reads letters only; respell the word")
+    from f5_tts_server.f5.pinyin import syllables  # late, as above
+
+    try:
+        syllables(transcription)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; this model reads letters and pinyin, so respell words that are not Chinese"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -83,7 +98,8 @@ class Vocab:
 
 
 def _bytes(text: str) -> int:
-    return len(text.encode("utf-8"))
+    """In UTF-8, words with a given pronunciation as they are written."""
+    return len(given_sounds.written(text).encode("utf-8"))
 
 
 def end_reference_text(text: str) -> str:
@@ -209,6 +225,7 @@ class PinyinFrontend(Frontend):
         self._vocab = vocab
         self._mel = mel
         self._max_frames = max_frames
+        self._tokenizer = tokenizer
         self._tokens = tokens_by(tokenizer)
 
     def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> Iterator[str]:
@@ -225,6 +242,7 @@ class PinyinFrontend(Frontend):
             self._bytes_that_fit(_spaced(reference_text), self._reference_frames(reference), speed),
         )
         self._check(text)
+        self._check_given(text)
         rest = text
         if first_seconds is not None:
             rest = rest.strip()
@@ -264,7 +282,8 @@ class PinyinFrontend(Frontend):
         frames = max(frames, len(tokens) + 1, len(reference.mel) + 1)
         if frames > self._max_frames:
             raise ValueError(
-                f"the text {text[:40]!r} needs {frames} frames with its reference ({self._seconds(frames)} s); "
+                f"the text {given_sounds.written(text)[:40]!r} needs {frames} frames with its reference "
+                f"({self._seconds(frames)} s); "
                 f"at most {self._max_frames} ({self._seconds(self._max_frames)} s) fit one segment"
             )
         overhang = reference.mel[reference_frames:frames]
@@ -285,6 +304,18 @@ class PinyinFrontend(Frontend):
     def _bytes_that_fit(self, reference_text: str, reference_frames: int, speed: float) -> int:
         """Bytes whose `byte_duration` stays within `max_frames`."""
         return int((self._max_frames - reference_frames) * speed * _bytes(reference_text) / reference_frames)
+
+    def _check_given(self, text: str) -> None:
+        """Raises ValueError for a given pronunciation that the model does not know."""
+        for _, given in given_sounds.parts(text):
+            if not given:
+                continue
+            check_given(given, self._tokenizer)
+            unknown = [
+                token for token in self._tokens(given_sounds.encode("", given)) if token not in self._vocab.index
+            ]
+            if unknown:
+                raise ValueError(f"transcription {given!r}: this model does not know {unknown[0]!r}")
 
     @staticmethod
     def _check(text: str) -> None:

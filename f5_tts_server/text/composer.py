@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from f5_tts_server import given_sounds
 from f5_tts_server.inference_types import Part, Pause, Speech, VoiceClip
 from f5_tts_server.limits import SECONDS_MIN
 from f5_tts_server.text.errors import TextError
-from f5_tts_server.text.markup import PauseMark, SpeedMark, VoiceMark, parse
+from f5_tts_server.text.inflection import spelled_with_ending
+from f5_tts_server.text.lexicon import CheckTranscription, Lexicon, apply
+from f5_tts_server.text.markup import Mark, PauseMark, SayMark, SpeedMark, VoiceMark, parse
 from f5_tts_server.text.normalization import normalize
 from f5_tts_server.text.plain import without_emoji, without_markdown
 
@@ -16,6 +19,9 @@ MAX_PARTS = 200
 
 FindVoice = Callable[[str], VoiceClip]
 """Looks a voice up by the name that a `[voice:…]` mark gives; raises what the caller wants raised."""
+
+LexiconsOf = Callable[[VoiceClip], Sequence[Lexicon]]
+"""The lexicons that hold for what a voice says; of two that have a word the first counts."""
 
 
 @dataclass
@@ -28,6 +34,8 @@ class Composer:
         speed: of the request; marks in the text multiply it.
         read_numbers: numbers, times, money, units and abbreviations become words (`text.normalization`).
         strip_markup: Markdown and emoji are taken out (`text.plain`).
+        lexicons: of a voice.
+        check: refuses, by a ValueError, a transcription in a mark that the model cannot speak.
         language: of the text, as a tag such as "de" or "en-GB"; left out, it is found out for each sentence.
     """
 
@@ -37,6 +45,8 @@ class Composer:
     read_numbers: bool = True
     strip_markup: bool = False
     language: str | None = None
+    lexicons: LexiconsOf = lambda _: ()
+    check: CheckTranscription = lambda _: None
 
     def __post_init__(self) -> None:
         self._clip = self.clip
@@ -47,8 +57,27 @@ class Composer:
 
         Raises TextError for a mark with a bad value, and what `find_voice` raises.
         """
+        return self.parts_of(parse(given_sounds.without_private(text)))
+
+    def parts_of(self, items: Iterable[str | Mark]) -> tuple[Part, ...]:
+        """As `parts`, for a text whose marks are found already."""
         parts: list[Part] = []
-        for item in parse(text):
+        words: list[str] = []
+
+        def speak() -> None:
+            if text := self._words(words):
+                parts.append(Speech(text, self._clip, speed=self.speed * self._speed))
+            words.clear()
+
+        for item in items:
+            match item:
+                case str():
+                    words.append(item)
+                    continue
+                case SayMark():
+                    words.append(self._said(item))
+                    continue
+            speak()
             match item:
                 case PauseMark(seconds):
                     parts.append(Pause(seconds))
@@ -56,20 +85,30 @@ class Composer:
                     self._clip = self.clip if name.casefold() == "default" else self.find_voice(name)
                 case SpeedMark(speed):
                     self._speed = speed
-                case str():
-                    if words := self._words(item):
-                        parts.append(Speech(words, self._clip, speed=self.speed * self._speed))
+        speak()
         if len(parts) > MAX_PARTS:
             raise TextError(f"the text has {len(parts)} parts, the limit is {MAX_PARTS}; use fewer marks")
         return tuple(parts)
 
-    def _words(self, text: str) -> str:
+    def _said(self, mark: SayMark) -> str:
+        if transcription := mark.spoken.transcription:
+            try:
+                self.check(transcription)
+            except ValueError as error:
+                raise TextError(f"[say:{mark.word}|{transcription}]: {error}") from error
+        word = spelled_with_ending(mark.word, mark.ending) if mark.ending else mark.word
+        return mark.spoken.text(word, mark.ending)
+
+    def _words(self, pieces: list[str]) -> str:
+        text = "".join(pieces)
         if self.strip_markup:
             text = without_emoji(without_markdown(text))
+        text = apply(text, self.lexicons(self._clip))
         if self.read_numbers:
             text = normalize(text, self.language)
         text = text.strip()
-        return text if any(character.isalnum() for character in text) else ""
+        heard = any(character.isalnum() for character in text) or any(given for _, given in given_sounds.parts(text))
+        return text if heard else ""
 
 
 def compose(text: str, composer: Composer, *, seconds: float | None = None) -> tuple[Part, ...]:

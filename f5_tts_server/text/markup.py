@@ -1,4 +1,4 @@
-"""Marks inside a text: `[pause:0.5]`, `[voice:name]`, `[speed:1.2]`.
+"""Marks inside a text: `[pause:0.5]`, `[voice:name]`, `[speed:1.2]`, `[say:tomato|təmˈɑɾO]`.
 
 A voice or speed holds until the next such mark; `[voice:default]` and `[speed:1]` go back. Everything else in square
 brackets is text.
@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from f5_tts_server import given_sounds
 from f5_tts_server.limits import PAUSE_MAX_S, SPEED_MAX, SPEED_MIN
 from f5_tts_server.text.errors import TextError
+from f5_tts_server.text.inflection import Ending
+from f5_tts_server.text.lexicon import WORD_MAX, Spoken
 
-_MARK = re.compile(r"\[\s*(pause|voice|speed)\s*:([^\[\]\n]*)\]", re.IGNORECASE)
+_MARK = re.compile(r"\[\s*(pause|voice|speed|say)\s*:([^\[\]\n]*)\]", re.IGNORECASE)
+_ENDINGS: dict[str, Ending] = {"s": "s", "es": "s", "'s": "'s", "’s": "'s", "ed": "ed", "d": "ed", "ing": "ing"}
+_ENDING = re.compile(r"(?:'s|’s|es|s|ed|d|ing)(?!\w)", re.IGNORECASE)
 _DURATION = re.compile(r"(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})\s*(ms|s)?", re.IGNORECASE)
 
 
@@ -32,7 +37,16 @@ class SpeedMark:
     speed: float
 
 
-Mark = PauseMark | VoiceMark | SpeedMark
+@dataclass(frozen=True, slots=True)
+class SayMark:
+    """A word, and how it is said. The English ending that is written behind the mark belongs to the word."""
+
+    word: str
+    spoken: Spoken
+    ending: Ending | None = None
+
+
+Mark = PauseMark | VoiceMark | SpeedMark | SayMark
 
 
 def parse(text: str) -> list[str | Mark]:
@@ -45,8 +59,12 @@ def parse(text: str) -> list[str | Mark]:
     for match in _MARK.finditer(text):
         if before := text[position : match.start()]:
             found.append(before)
-        found.append(_mark(match.group(1).lower(), match.group(2).strip()))
+        mark = _mark(match.group(1).lower(), match.group(2).strip())
         position = match.end()
+        if isinstance(mark, SayMark) and (ending := _ENDING.match(text, position)):
+            mark = replace(mark, ending=_ENDINGS[ending.group().lower()])
+            position = ending.end()
+        found.append(mark)
     if rest := text[position:]:
         found.append(rest)
     return found
@@ -59,7 +77,21 @@ def _mark(kind: str, value: str) -> Mark:
         return VoiceMark(value)
     if kind == "speed":
         return SpeedMark(_speed(value))
+    if kind == "say":
+        return say_mark(*value.rpartition("|")[::2])
     return PauseMark(_pause(value))
+
+
+def say_mark(word: str, value: str) -> SayMark:
+    """The mark for a word and its pronunciation. Raises TextError."""
+    word = " ".join(given_sounds.without_private(word).split())
+    shown = f"[say:{word[:20]}|{value[:20]}]"
+    if not word or len(word) > WORD_MAX:
+        raise TextError(f"{shown}: write the word, |, and how it is said; the word may have {WORD_MAX} characters")
+    try:
+        return SayMark(word, Spoken.of(value))
+    except ValueError as error:
+        raise TextError(f"{shown}: {error}") from error
 
 
 def _pause(value: str) -> float:

@@ -19,7 +19,7 @@ _CLAUSE = re.compile(rf"(?<![,;:—–])[,;:—–]++[{re.escape(_CLOSING)}]*+(?
 _END_OR_CLAUSE = re.compile(f"{_END.pattern}|{_CLAUSE.pattern}")
 _LAST_WORD = re.compile(r"[\w.'’]*$")
 _NOT_BLANK = re.compile(r"\S")
-_LONGEST_MARK = 80
+_LONGEST_MARK = 140  # a word and its pronunciation
 
 
 def clauses(text: str) -> Iterator[str]:

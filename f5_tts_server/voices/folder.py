@@ -6,6 +6,7 @@ Each voice is a folder of its own, named by its id:
         audio.wav        the clip, trimmed, 24 kHz, 16 bits
         transcript.txt   what is said in it
         voice.json       name, time of creation, consent, report
+        lexicon.json     how it says words, if that was set: {"word": "pronunciation"}
 
 A voice is written into a folder with another prefix and renamed when all of it is on the disk, so a crash leaves either
 the whole voice or a leftover that the next start removes. Whoever changes the folder holds its lock file meanwhile; a
@@ -34,8 +35,8 @@ VOICE_ID = re.compile(r"voice_[0-9a-f]{16}")
 _LOCK = ".lock"
 _INCOMING = ".incoming-"
 _OUTGOING = ".outgoing-"
-_AUDIO, _TRANSCRIPT, _FACTS = "audio.wav", "transcript.txt", "voice.json"
-_MAX_BYTES = {_AUDIO: 32 * 2**20, _TRANSCRIPT: 2**16, _FACTS: 2**20}
+_AUDIO, _TRANSCRIPT, _FACTS, _LEXICON = "audio.wav", "transcript.txt", "voice.json", "lexicon.json"
+_MAX_BYTES = {_AUDIO: 32 * 2**20, _TRANSCRIPT: 2**16, _FACTS: 2**20, _LEXICON: 2**20}
 
 
 class VoiceFolder:
@@ -66,7 +67,7 @@ class VoiceFolder:
     def version(self, voice_id: str) -> tuple[int, ...]:
         """Changes when one of a voice's files does."""
         times = []
-        for name in ("", _AUDIO, _TRANSCRIPT, _FACTS):
+        for name in ("", _AUDIO, _TRANSCRIPT, _FACTS, _LEXICON):
             try:
                 times.append((self._path / voice_id / name).stat().st_mtime_ns)
             except OSError:
@@ -75,16 +76,11 @@ class VoiceFolder:
 
     def facts(self, voice_id: str) -> dict[str, Any]:
         """What is known of a voice. Raises ValueError where it is not a JSON object that could be sent again."""
-        try:
-            facts = json.loads(self._read(voice_id, _FACTS))
-            json.dumps(facts, allow_nan=False, ensure_ascii=False).encode()
-        except RecursionError:
-            raise ValueError(f"{_FACTS} is nested too deeply") from None
-        except ValueError as error:
-            raise ValueError(f"{_FACTS}: {error}") from error
-        if not isinstance(facts, dict):
-            raise ValueError(f"{_FACTS} is not an object")
-        return facts
+        return self._object(voice_id, _FACTS)
+
+    def words(self, voice_id: str) -> dict[str, Any]:
+        """A voice's lexicon as it was written, empty where it has none. Raises as `facts` does."""
+        return self._object(voice_id, _LEXICON) if (self._path / voice_id / _LEXICON).exists() else {}
 
     def clip(self, voice_id: str) -> VoiceClip:
         """A voice's reference. Raises ValueError where a file is too large or its text not UTF-8."""
@@ -105,12 +101,32 @@ class VoiceFolder:
             raise
         _sync_folder(self._path)
 
+    def write_words(self, voice_id: str, words: dict[str, str]) -> None:
+        """Put a voice's lexicon on the disk, in place of the one before; the folder is locked by the caller."""
+        incoming = self._path / voice_id / f"{_LEXICON}.new"
+        incoming.unlink(missing_ok=True)  # a crash may have left one
+        _write_file(incoming, json.dumps(words, ensure_ascii=False, indent=1).encode())
+        incoming.rename(self._path / voice_id / _LEXICON)
+        _sync_folder(self._path / voice_id)
+
     def remove(self, voice_id: str) -> None:
         """Take a voice off the disk; the folder is locked by the caller."""
         outgoing = self._path / f"{_OUTGOING}{voice_id}"
         (self._path / voice_id).rename(outgoing)
         _sync_folder(self._path)
         _clear(outgoing)
+
+    def _object(self, voice_id: str, name: str) -> dict[str, Any]:
+        try:
+            facts = json.loads(self._read(voice_id, name))
+            json.dumps(facts, allow_nan=False, ensure_ascii=False).encode()
+        except RecursionError:
+            raise ValueError(f"{name} is nested too deeply") from None
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        if not isinstance(facts, dict):
+            raise ValueError(f"{name} is not an object")
+        return facts
 
     def _read(self, voice_id: str, name: str) -> bytes:
         limit = _MAX_BYTES[name]

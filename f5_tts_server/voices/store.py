@@ -20,6 +20,7 @@ from typing import Any
 
 from f5_tts_server.f5.audio import reference_samples
 from f5_tts_server.inference_types import VoiceClip
+from f5_tts_server.text import Lexicon
 from f5_tts_server.voices.folder import VOICE_ID, VoiceFolder
 from f5_tts_server.voices.report import STORED_RATE
 
@@ -89,6 +90,11 @@ class StoredVoice:
     description: str | None = None
     consent: str | None = None
     report: dict[str, Any] | None = None
+    words: dict[str, str] = field(default_factory=dict)
+    """How it says words, as it was given; `lexicon` has them ready to be looked up."""
+    lexicon: Lexicon = field(default_factory=Lexicon, repr=False, compare=False)
+    version: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    """Of its files, which another server may change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +258,18 @@ class VoiceStore:
                 "delete one first"
             )
 
+    def set_words(self, voice_id: str, words: dict[str, str]) -> StoredVoice:
+        """Give an uploaded voice, by its id, another lexicon; when this returns, it is on the disk.
+
+        Raises what `delete` raises, and TextError for an entry that cannot be stored.
+        """
+        Lexicon.of(words, lambda _: None)
+        with self._changing(self._uploaded(voice_id)) as folder:
+            if voice_id not in self._uploads:
+                raise _unknown(voice_id)
+            folder.write_words(voice_id, words)
+        return self.get(voice_id)
+
     def delete(self, voice_id: str) -> None:
         """Remove an uploaded voice by its id; when this returns, it is off the disk.
 
@@ -260,26 +278,29 @@ class VoiceStore:
             ReadOnlyVoice: it is an embedded one.
             DiskFull, StorageFailed: the file system refuses.
         """
-        if any(voice.id == voice_id for voice in self._embedded):
-            raise ReadOnlyVoice(f"voice {voice_id!r} comes with the server and cannot be deleted")
-        unknown = UnknownVoice(f"voice {voice_id[:MAX_NAME_LENGTH]!r} is unknown; DELETE takes a voice's id")
-        if self._folder is None:
-            raise unknown
-        with self._changing(self._folder):
+        with self._changing(self._uploaded(voice_id)) as folder:
             if voice_id not in self._uploads and voice_id not in self._damaged:
-                raise unknown
+                raise _unknown(voice_id)
             try:
-                self._folder.remove(voice_id)
+                folder.remove(voice_id)
             except FileNotFoundError:
-                raise unknown from None
+                raise _unknown(voice_id) from None
+
+    def _uploaded(self, voice_id: str) -> VoiceFolder:
+        """The folder where that voice may be. Raises ReadOnlyVoice or UnknownVoice."""
+        if any(voice.id == voice_id for voice in self._embedded):
+            raise ReadOnlyVoice(f"voice {voice_id!r} comes with the server and cannot be deleted or changed")
+        if self._folder is None:
+            raise _unknown(voice_id)
+        return self._folder
 
     @contextmanager
-    def _changing(self, folder: VoiceFolder) -> Iterator[None]:
+    def _changing(self, folder: VoiceFolder) -> Iterator[VoiceFolder]:
         """The folder, locked against other servers and known as it is; after the change it is looked at again."""
         try:
             with folder.locked():
                 self._look_again()
-                yield
+                yield folder
                 self._look_again()
         except OSError as error:
             logger.exception("the folder of voices could not be changed")
@@ -305,9 +326,12 @@ class VoiceStore:
             return
         for voice_id in self._damaged.keys() - there:
             del self._damaged[voice_id]
-        uploads = {voice_id: voice for voice_id, voice in self._uploads.items() if voice_id in there}
-        for voice_id in sorted(there - uploads.keys()):
+        uploads = {}
+        for voice_id in sorted(there):
             version = self._folder.version(voice_id)
+            if voice_id in self._uploads and self._uploads[voice_id].version == version:
+                uploads[voice_id] = self._uploads[voice_id]
+                continue
             if voice_id in self._damaged and self._damaged[voice_id].version == version:
                 continue
             voice = self._read(self._folder, voice_id, version)
@@ -326,6 +350,9 @@ class VoiceStore:
             reference_samples(clip.audio, STORED_RATE)
             if not clip.text.strip():
                 raise ValueError("the transcript is empty")
+            words = folder.words(voice_id)
+            if not all(isinstance(value, str) for value in words.values()):
+                raise ValueError("lexicon.json has a pronunciation that is no string")
             return StoredVoice(
                 id=voice_id,
                 name=name,
@@ -335,6 +362,9 @@ class VoiceStore:
                 description=_field(facts, "description", str, optional=True),
                 consent=_field(facts, "consent", str, optional=True),
                 report=_field(facts, "report", dict, optional=True),
+                words=words,
+                lexicon=Lexicon.of(words, lambda _: None),
+                version=version,
             )
         except (OSError, ValueError) as error:
             # An OSError's own words have the path, which is nothing for clients.
@@ -344,6 +374,10 @@ class VoiceStore:
             logger.error("voice %s (%s) is damaged and not used: %s", voice_id, name or "nameless", reason)
             self._damaged[voice_id] = Damage(voice_id, name, reason, version)
             return None
+
+
+def _unknown(voice_id: str) -> UnknownVoice:
+    return UnknownVoice(f"voice {voice_id[:MAX_NAME_LENGTH]!r} is unknown; this takes the id of an uploaded voice")
 
 
 def _field(facts: dict[str, Any], name: str, kind: type[Any], *, optional: bool = False) -> Any:

@@ -116,7 +116,7 @@ def test_remembered_words_are_bounded_in_number_and_length() -> None:
     assert kept.maxsize == 8192
 
 
-@given(st.text(max_size=60))
+@given(st.text(st.characters(exclude_categories=("Cs", "Co")), max_size=60))  # private ones carry pronunciations
 @settings(max_examples=300, deadline=None)
 def test_any_text_becomes_known_symbols_and_ends_in_a_pause(text: str) -> None:
     symbols = phonemes(text)
