@@ -88,6 +88,7 @@ class RequestBuilder:
             speed=1.0 if speed is None else speed,
             read_numbers=options.read_numbers,
             strip_markup=options.strip_markup,
+            ssml=options.ssml,
             language=options.language,
             lexicons=lambda speaker: (own, *lexicons, self._voice_lexicon(speaker), self.lexicon),
             check=self.check_transcription,

@@ -80,6 +80,7 @@ class SpeechOptions(BaseModel):
         description="How words are said: IPA, pinyin with tone numbers, or a respelling, by word; before the voice's lexicon "
         "and the server's.",
     )
+    ssml: bool = Field(False, description="The text is a document of SSML: see docs/pronunciation.md.")
     strip_markup: bool = Field(False, description="Leave out Markdown and emoji.")
 
 

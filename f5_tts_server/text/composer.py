@@ -14,6 +14,7 @@ from f5_tts_server.text.lexicon import CheckTranscription, Lexicon, apply
 from f5_tts_server.text.markup import Mark, PauseMark, SayMark, SpeedMark, VoiceMark, parse
 from f5_tts_server.text.normalization import normalize
 from f5_tts_server.text.plain import without_emoji, without_markdown
+from f5_tts_server.text.ssml_document import document
 
 MAX_PARTS = 200
 
@@ -34,6 +35,7 @@ class Composer:
         speed: of the request; marks in the text multiply it.
         read_numbers: numbers, times, money, units and abbreviations become words (`text.normalization`).
         strip_markup: Markdown and emoji are taken out (`text.plain`).
+        ssml: each text is a document of SSML instead of text with marks.
         lexicons: of a voice.
         check: refuses, by a ValueError, a transcription in a mark that the model cannot speak.
         language: of the text, as a tag such as "de" or "en-GB"; left out, it is found out for each sentence.
@@ -45,6 +47,7 @@ class Composer:
     read_numbers: bool = True
     strip_markup: bool = False
     language: str | None = None
+    ssml: bool = False
     lexicons: LexiconsOf = lambda _: ()
     check: CheckTranscription = lambda _: None
 
@@ -57,10 +60,9 @@ class Composer:
 
         Raises TextError for a mark with a bad value, and what `find_voice` raises.
         """
-        return self.parts_of(parse(given_sounds.without_private(text)))
+        return self._parts(document(text) if self.ssml else parse(given_sounds.without_private(text)))
 
-    def parts_of(self, items: Iterable[str | Mark]) -> tuple[Part, ...]:
-        """As `parts`, for a text whose marks are found already."""
+    def _parts(self, items: Iterable[str | Mark]) -> tuple[Part, ...]:
         parts: list[Part] = []
         words: list[str] = []
 

@@ -61,9 +61,8 @@ def parse(text: str) -> list[str | Mark]:
             found.append(before)
         mark = _mark(match.group(1).lower(), match.group(2).strip())
         position = match.end()
-        if isinstance(mark, SayMark) and (ending := _ENDING.match(text, position)):
-            mark = replace(mark, ending=_ENDINGS[ending.group().lower()])
-            position = ending.end()
+        if isinstance(mark, SayMark):
+            mark, position = with_ending(mark, text, position)
         found.append(mark)
     if rest := text[position:]:
         found.append(rest)
@@ -80,6 +79,14 @@ def _mark(kind: str, value: str) -> Mark:
     if kind == "say":
         return say_mark(*value.rpartition("|")[::2])
     return PauseMark(_pause(value))
+
+
+def with_ending(mark: SayMark, text: str, position: int) -> tuple[SayMark, int]:
+    """The mark with the English ending that the text goes on with at a position, and where the text goes on after it."""
+    ending = _ENDING.match(text, position)
+    if ending is None:
+        return mark, position
+    return replace(mark, ending=_ENDINGS[ending.group().lower()]), ending.end()
 
 
 def say_mark(word: str, value: str) -> SayMark:

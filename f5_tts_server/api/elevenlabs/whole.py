@@ -33,7 +33,11 @@ class ConvertBody(SpeechOptions):
         speed = self.voice_settings.speed if self.voice_settings else None
         composer = builder.composer(builder.stored(voice), self, speed=speed)
         return builder.whole(
-            without_tags(self.text), composer, format.on(self), format=format.format, request_id=request_id
+            self.text if self.ssml else without_tags(self.text),
+            composer,
+            format.on(self),
+            format=format.format,
+            request_id=request_id,
         )
 
 
