@@ -166,7 +166,7 @@ def install(app: FastAPI, access: Access, settings: Settings) -> None:
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-Request-ID", "xi-api-key"],
-            expose_headers=["Retry-After", "X-Request-ID", "X-Seed"],
+            expose_headers=["Retry-After", "X-Request-ID", "X-Seed", "X-Usage-Input-Tokens", "character-cost"],
         )
 
 

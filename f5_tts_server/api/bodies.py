@@ -15,7 +15,7 @@ from f5_tts_server.api.errors import error_response
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.settings import MIB, Settings
 
-AUDIO_PATHS = ("/v1/generate", "/v1/audio/voices")
+AUDIO_PATHS = ("/v1/generate", "/v1/audio/voices", "/v1/voices/add")
 """Where bodies may carry audio; elsewhere they are text."""
 
 BYTES_PER_CHARACTER = 12  # of a character beyond the basic plane, escaped

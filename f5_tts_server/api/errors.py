@@ -130,6 +130,7 @@ ELEVENLABS = _ElevenLabs(
     }
 )
 VOICES = Dialect({"reference": "audio_sample"})
+ELEVENLABS_UPLOAD = _ElevenLabs({"reference": "files", "audio_sample": "files"})
 
 DUBS = _Dubs({**GENERATE.fields, "text": "subtitles", "cue": "subtitles", "speed": "max_rate"})
 
@@ -140,6 +141,7 @@ _BY_PATH = {
     "/v1/audio/dubs": DUBS,
     "/v1/text-to-speech": ELEVENLABS,
     "/v1/text-to-dialogue": ELEVENLABS,
+    "/v1/voices/add": ELEVENLABS_UPLOAD,
     "/v1/voices": ELEVENLABS,
     "/v2/voices": ELEVENLABS,
     "/v1/user": ELEVENLABS,

@@ -80,7 +80,7 @@ def router(services: Services) -> APIRouter:
             ping=PING if events else None,
             ping_s=settings.ping_s,
             stall_timeout_s=settings.stall_timeout_s,
-            headers={"X-Seed": str(asked.seed)},
+            headers={"X-Seed": str(asked.seed), "X-Usage-Input-Tokens": str(len(body.input))},
         )
 
     return routes

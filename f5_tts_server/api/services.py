@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from anyio import CapacityLimiter
 from prometheus_client import CollectorRegistry
 
 from f5_tts_server.api.access import Access
@@ -47,6 +48,7 @@ class Services:
     """Everything that routers work with; made once by the application. ``sample_rate`` is the model's, in hertz.
 
     ``lexicon`` is the server's own; ``check_transcription`` refuses, by a ValueError, what the model cannot speak.
+    ``measuring``: uploads that are decoded at a time; the others wait, without a thread.
     """
 
     settings: Settings
@@ -58,6 +60,7 @@ class Services:
     lexicon: Lexicon
     check_transcription: CheckTranscription
     sample_rate: int = 24_000
+    measuring: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
 
     @property
     def builder(self) -> RequestBuilder:

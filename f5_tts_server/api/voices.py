@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
-from f5_tts_server.inference_types import RequestError, VoiceClip
+from f5_tts_server.api.voice_uploads import form_text, read_form, store_voice
+from f5_tts_server.inference_types import RequestError
 from f5_tts_server.text import Lexicon
-from f5_tts_server.voices.report import STORED_RATE, prepare, report
-from f5_tts_server.voices.store import MAX_NAME_LENGTH, MAX_TEXT_LENGTH, StoredVoice
+from f5_tts_server.voices.store import MAX_NAME_LENGTH, StoredVoice
 
 _FIELDS = frozenset({"name", "ref_text", "consent", "description", "audio_sample"})
-_MAX_SHORT_TEXT = 500  # characters of consent and description
-_MEASURED_AT_ONCE = 2  # uploads that are decoded; the others wait, without a thread
 
 _UPLOAD = {
     "requestBody": {
@@ -54,17 +51,13 @@ _UPLOAD = {
 def router(services: Services) -> APIRouter:
     """The routes of this protocol."""
     routes = APIRouter(prefix="/v1/audio/voices", tags=["voices"])
-    measuring = CapacityLimiter(_MEASURED_AT_ONCE)
 
     @routes.post("", status_code=201, openapi_extra=_UPLOAD)
     async def add(request: Request) -> dict[str, Any]:
         """Store a voice. Answers with a report on the clip; clips that no voice can be made of are refused."""
-        form = await _form(request)
-        try:
+        async with read_form(request, fields=len(_FIELDS), wanted="name and audio_sample") as form:
             texts, audio = await _upload(form)
-        finally:
-            await form.close()
-        return _json(await to_thread.run_sync(_store, services, texts, audio, limiter=measuring), full=True)
+        return _json(await store_voice(services, texts, audio), full=True)
 
     @routes.get("")
     def voices() -> dict[str, Any]:
@@ -108,24 +101,7 @@ async def _upload(form: FormData) -> tuple[dict[str, str], bytes]:
     sample = form.get("audio_sample")
     if not isinstance(sample, UploadFile):
         raise RequestError(422, "invalid_request", "audio_sample is missing: send it as a file", "audio_sample")
-    return {name: _text(form, name) for name in _FIELDS - {"audio_sample"}}, await sample.read()
-
-
-def _store(services: Services, texts: dict[str, str], audio: bytes) -> StoredVoice:
-    """Measure, transcribe where needed, and keep an upload; blocks."""
-    name = services.voices.check_name(texts["name"])
-    given = texts["ref_text"].strip()
-    if not given:
-        services.transcriber.load()
-    clip = prepare(audio) if given else prepare(audio, max_speech_seconds=None)
-    words = given or services.transcriber.transcribe(clip.samples, STORED_RATE)
-    return services.voices.add(
-        name,
-        VoiceClip(clip.wav(), words),
-        consent=texts["consent"] or None,
-        description=texts["description"] or None,
-        report=report(clip, words).as_json() | {"transcribed": not given},
-    )
+    return {name: form_text(form, name) for name in _FIELDS - {"audio_sample"}}, await sample.read()
 
 
 def _json(voice: StoredVoice, *, full: bool = False) -> dict[str, Any]:
@@ -142,46 +118,3 @@ def _json(voice: StoredVoice, *, full: bool = False) -> dict[str, Any]:
         if full
         else facts
     )
-
-
-def _text(form: FormData, field: str) -> str:
-    value = form.get(field) or ""
-    if isinstance(value, UploadFile):
-        raise RequestError(422, "invalid_request", f"{field} is a file; it must be text", field)
-    limit = MAX_TEXT_LENGTH if field == "ref_text" else _MAX_SHORT_TEXT
-    if len(value) > limit:
-        raise RequestError(422, "invalid_request", f"{field} has {len(value)} characters; the limit is {limit}", field)
-    return value
-
-
-class _InMemoryParser(MultiPartParser):
-    """Starlette's parser without its temporary files: the server's limit of a body bounds what is held."""
-
-    spool_max_size = 2**40
-
-    async def parse(self) -> FormData:
-        try:
-            return await super().parse()
-        except BaseException:  # Starlette closes its files for its own kind of error only
-            for file in self._files_to_close_on_error:
-                file.close()
-            raise
-
-
-async def _form(request: Request) -> FormData:
-    """The fields of a multipart body. Raises RequestError."""
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise RequestError(
-            415, "unsupported_media_type", "the body must be multipart/form-data with name and audio_sample"
-        )
-    parser = _InMemoryParser(
-        request.headers,
-        request.stream(),
-        max_files=1,
-        max_fields=len(_FIELDS),
-        max_part_size=4 * MAX_TEXT_LENGTH,
-    )
-    try:
-        return await parser.parse()
-    except MultiPartException as error:
-        raise RequestError(422, "invalid_multipart", f"the multipart body is not valid: {error.message}") from error

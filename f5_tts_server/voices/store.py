@@ -132,7 +132,7 @@ class VoiceStore:
         max_voices: int = 100,
         max_bytes: int = 64 * 2**20,
     ) -> None:
-        self._max_voices = max_voices
+        self.max_voices = max_voices
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._fresh_until = 0.0
@@ -146,6 +146,11 @@ class VoiceStore:
             except OSError as error:
                 raise StorageFailed(f"the folder of voices {folder} cannot be used: {error}") from error
         self._default = None if default is None else self.get(default).id
+
+    @property
+    def keeps_uploads(self) -> bool:
+        """Whether the operator has set a folder for them."""
+        return self._folder is not None
 
     @property
     def default(self) -> StoredVoice:
@@ -249,8 +254,8 @@ class VoiceStore:
 
     def _check_room(self, size: int) -> None:
         uploads = [stored for stored in self.list() if not stored.embedded]
-        if len(uploads) >= self._max_voices:
-            raise StoreFull(f"{len(uploads)} voices are stored, the limit is {self._max_voices}; delete one first")
+        if len(uploads) >= self.max_voices:
+            raise StoreFull(f"{len(uploads)} voices are stored, the limit is {self.max_voices}; delete one first")
         used = sum(len(stored.clip.audio) for stored in uploads)
         if used + size > self._max_bytes:
             raise StoreFull(

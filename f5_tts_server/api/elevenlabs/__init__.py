@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from f5_tts_server.api.elevenlabs import multi_stream_input, stream_input, whole
+from f5_tts_server.api.elevenlabs import account, multi_stream_input, stream_input, voices, whole
 from f5_tts_server.api.services import Services
 
 
 def router(services: Services) -> APIRouter:
     """The routes of this protocol."""
-    routes = APIRouter(prefix="/v1", tags=["ElevenLabs"])
+    routes = APIRouter(tags=["ElevenLabs"])
     whole.add(routes, services)
+    voices.add(routes, services)
+    account.add(routes, services)
     stream_input.add(routes, services)
     multi_stream_input.add(routes, services)
     return routes

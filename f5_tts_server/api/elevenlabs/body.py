@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from f5_tts_server.api.speech_options import SpeechOptions, Speed
 from f5_tts_server.formats import UnknownFormat, UnknownRate, check_rates
@@ -23,6 +23,19 @@ class VoiceSettings(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     speed: Speed | None = None
+
+
+class ElevenLabsOptions(SpeechOptions):
+    """What whole texts and those still being written have in common; `apply_text_normalization` is `read_numbers`."""
+
+    voice_settings: VoiceSettings | None = None
+    apply_text_normalization: Literal["auto", "on", "off"] | None = None
+
+    @model_validator(mode="after")
+    def _normalization(self) -> Self:
+        if self.apply_text_normalization == "off":
+            self.read_numbers = False
+        return self
 
 
 class OutputFormat(NamedTuple):

@@ -31,7 +31,7 @@ MAX_CONTEXT_ID = 128  # characters
 def add(routes: APIRouter, services: Services) -> None:
     """Add the route."""
 
-    @routes.websocket("/text-to-speech/{voice_id}/multi-stream-input")
+    @routes.websocket("/v1/text-to-speech/{voice_id}/multi-stream-input")
     async def multi_stream_input(
         socket: WebSocket,
         voice_id: str,

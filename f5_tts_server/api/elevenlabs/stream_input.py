@@ -21,7 +21,7 @@ from f5_tts_server.api.services import Services
 def add(routes: APIRouter, services: Services) -> None:
     """Add the route."""
 
-    @routes.websocket("/text-to-speech/{voice_id}/stream-input")
+    @routes.websocket("/v1/text-to-speech/{voice_id}/stream-input")
     async def stream_input(
         socket: WebSocket,
         voice_id: str,

@@ -1,18 +1,16 @@
-"""Whole texts over HTTP, and the list of voices."""
+"""Whole texts over HTTP."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from f5_tts_server.api.elevenlabs.body import DEFAULT_FORMAT, OutputFormat, VoiceSettings, format_named
+from f5_tts_server.api.elevenlabs.body import DEFAULT_FORMAT, ElevenLabsOptions, OutputFormat, format_named
 from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
-from f5_tts_server.api.speech_options import SpeechOptions, Text
+from f5_tts_server.api.speech_options import Text
 from f5_tts_server.api.streaming import TicketStream, admit, audio_file
 from f5_tts_server.formats import FORMATS
 from f5_tts_server.inference_types import GenerationRequest, RequestError
@@ -21,12 +19,11 @@ from f5_tts_server.text import without_tags
 MAX_TEXT = 10_000  # characters
 
 
-class ConvertBody(SpeechOptions):
+class ConvertBody(ElevenLabsOptions):
     """A whole text."""
 
     text: Text = Field(min_length=1, max_length=MAX_TEXT)
     model_id: str | None = None
-    voice_settings: VoiceSettings | None = None
 
     def request(self, builder: RequestBuilder, voice: str, format: OutputFormat, request_id: str) -> GenerationRequest:
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises."""
@@ -46,8 +43,8 @@ def add(routes: APIRouter, services: Services) -> None:
     settings, engine, builder = services.settings, services.engine, services.builder
 
     # Their `stream` differs only in when their server begins to answer; here both begin with the first audio.
-    @routes.post("/text-to-speech/{voice_id}", response_class=Response)
-    @routes.post("/text-to-speech/{voice_id}/stream", response_class=Response)
+    @routes.post("/v1/text-to-speech/{voice_id}", response_class=Response)
+    @routes.post("/v1/text-to-speech/{voice_id}/stream", response_class=Response)
     async def convert(
         voice_id: str, body: ConvertBody, request: Request, output_format: str = DEFAULT_FORMAT
     ) -> Response:
@@ -63,26 +60,11 @@ def add(routes: APIRouter, services: Services) -> None:
             ping=None,
             ping_s=settings.ping_s,
             stall_timeout_s=settings.stall_timeout_s,
+            headers={"request-id": asked.request_id, "character-cost": str(len(body.text)), "X-Seed": str(asked.seed)},
         )
 
-    @routes.post("/text-to-speech/{voice_id}/with-timestamps", include_in_schema=False)
-    @routes.post("/text-to-speech/{voice_id}/stream/with-timestamps", include_in_schema=False)
+    @routes.post("/v1/text-to-speech/{voice_id}/with-timestamps", include_in_schema=False)
+    @routes.post("/v1/text-to-speech/{voice_id}/stream/with-timestamps", include_in_schema=False)
     async def with_timestamps(voice_id: str) -> None:
         message = f"times of words are not made here: /v1/text-to-speech/{voice_id[:64]} speaks without them"
         raise RequestError(501, "not_implemented", message)
-
-    @routes.get("/voices")
-    async def voices() -> dict[str, Any]:
-        """The stored voices as ElevenLabs lists its own."""
-        return {
-            "voices": [
-                {
-                    "voice_id": voice.id,
-                    "name": voice.name,
-                    "category": "premade" if voice.embedded else "cloned",
-                    "description": voice.description,
-                    "labels": {},
-                }
-                for voice in services.voices.list()
-            ]
-        }

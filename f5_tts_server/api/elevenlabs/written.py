@@ -9,18 +9,17 @@ from typing import Any
 
 from anyio import to_thread
 
-from f5_tts_server.api.elevenlabs.body import OutputFormat, VoiceSettings
+from f5_tts_server.api.elevenlabs.body import ElevenLabsOptions, OutputFormat
 from f5_tts_server.api.services import Services
-from f5_tts_server.api.speech_options import SpeechOptions, Text
+from f5_tts_server.api.speech_options import Text
 from f5_tts_server.inference_types import AudioChunk, Failed, GenerationRequest, Part, Ticket
 from f5_tts_server.text import Composer, SentenceCutter, TagReader
 
 
-class Opening(SpeechOptions):
+class Opening(ElevenLabsOptions):
     """The first message of a text."""
 
     text: Text = ""
-    voice_settings: VoiceSettings | None = None
     xi_api_key: str | None = None
     authorization: str | None = None
     duration: None = None

@@ -1,0 +1,92 @@
+"""Voices that come as forms, whichever protocol they come by: held in memory, bounded, measured, kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from f5_tts_server.api.services import Services
+from f5_tts_server.inference_types import RequestError, VoiceClip
+from f5_tts_server.voices.report import STORED_RATE, prepare, report
+from f5_tts_server.voices.store import MAX_TEXT_LENGTH, StoredVoice
+
+_MAX_SHORT_TEXT = 500  # characters of every text but the transcript
+
+
+class _InMemoryParser(MultiPartParser):
+    """Starlette's parser without its temporary files: the server's limit of a body bounds what is held."""
+
+    spool_max_size = 2**40
+
+    async def parse(self) -> FormData:
+        try:
+            return await super().parse()
+        except BaseException:  # Starlette closes its files for its own kind of error only
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise
+
+
+@asynccontextmanager
+async def read_form(request: Request, *, fields: int, wanted: str) -> AsyncIterator[FormData]:
+    """The parts of a multipart body: one file, and at most so many texts; ``wanted`` names them for the error.
+
+    Raises RequestError.
+    """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise RequestError(415, "unsupported_media_type", f"the body must be multipart/form-data with {wanted}")
+    parser = _InMemoryParser(
+        request.headers,
+        request.stream(),
+        max_files=1,
+        max_fields=fields,
+        max_part_size=4 * MAX_TEXT_LENGTH,
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise RequestError(422, "invalid_multipart", f"the multipart body is not valid: {error.message}") from error
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+def form_text(form: FormData, field: str) -> str:
+    """A text of a form, empty where it has none. Raises RequestError."""
+    value = form.get(field) or ""
+    if isinstance(value, UploadFile):
+        raise RequestError(422, "invalid_request", f"{field} is a file; it must be text", field)
+    limit = MAX_TEXT_LENGTH if field == "ref_text" else _MAX_SHORT_TEXT
+    if len(value) > limit:
+        raise RequestError(422, "invalid_request", f"{field} has {len(value)} characters; the limit is {limit}", field)
+    return value
+
+
+async def store_voice(services: Services, texts: Mapping[str, str], audio: bytes) -> StoredVoice:
+    """Measure, transcribe where needed, and keep an upload.
+
+    ``texts`` are ``name``, ``ref_text``, ``consent`` and ``description``. Raises any of `faults.FAULTS`.
+    """
+    return await to_thread.run_sync(_store, services, texts, audio, limiter=services.measuring)
+
+
+def _store(services: Services, texts: Mapping[str, str], audio: bytes) -> StoredVoice:
+    name = services.voices.check_name(texts["name"])
+    given = texts["ref_text"].strip()
+    if not given:
+        services.transcriber.load()
+    clip = prepare(audio) if given else prepare(audio, max_speech_seconds=None)
+    words = given or services.transcriber.transcribe(clip.samples, STORED_RATE)
+    return services.voices.add(
+        name,
+        VoiceClip(clip.wav(), words),
+        consent=texts["consent"] or None,
+        description=texts["description"] or None,
+        report=report(clip, words).as_json() | {"transcribed": not given},
+    )

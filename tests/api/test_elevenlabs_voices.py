@@ -1,0 +1,174 @@
+"""Voices, user and subscription as ElevenLabs' official Python SDK asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from elevenlabs.client import ElevenLabs
+from elevenlabs.core.api_error import ApiError
+
+from tests.clips import TEXT, file, silence, speech
+from tests.server import ServerThread
+
+CLIP = file(speech(4))
+WORDS: Any = {"additional_body_parameters": {"ref_text": TEXT}}
+
+
+@pytest.fixture
+def own(serve: Callable[..., ServerThread]) -> ServerThread:
+    return serve()
+
+
+@pytest.fixture
+def sdk(own: ServerThread) -> Iterator[ElevenLabs]:
+    with httpx.Client(timeout=30) as client:
+        yield ElevenLabs(base_url=own.url, api_key="anything", httpx_client=client)
+
+
+def test_a_voice_is_added_found_used_and_deleted(sdk: ElevenLabs) -> None:
+    made = sdk.voices.ivc.create(
+        name="Dora", files=[("clip.wav", CLIP)], description="from the tests", request_options=WORDS
+    )
+    assert made.requires_verification is False
+    voice = sdk.voices.get(made.voice_id)
+    assert (voice.name, voice.category, voice.description) == ("Dora", "cloned", "from the tests")
+    assert voice.settings is not None and voice.settings.speed == 1.0
+    assert made.voice_id in [voice.voice_id for voice in sdk.voices.get_all().voices]
+    data = b"".join(sdk.text_to_speech.convert(made.voice_id, text="Hello.", output_format="ulaw_8000"))
+    assert data and len(data) % 160 == 0
+    assert sdk.voices.delete(made.voice_id).status == "ok"
+    with pytest.raises(ApiError) as caught:
+        sdk.voices.get(made.voice_id)
+    assert caught.value.status_code == 404
+
+
+def test_search_filters_sorts_and_turns_pages(sdk: ElevenLabs) -> None:
+    for name in ("Zoe", "anna"):
+        sdk.voices.ivc.create(name=name, files=[CLIP], description="a Visitor", request_options=WORDS)
+    everyone = ["Ada", "anna", "Ben", "Cleo", "Zoe"]
+    names = []
+    token = None
+    while True:
+        page = sdk.voices.search(page_size=2, sort="name", next_page_token=token)
+        assert page.total_count == 5
+        names.append([voice.name for voice in page.voices])
+        token = page.next_page_token
+        assert page.has_more == (token is not None)
+        if token is None:
+            break
+    assert names == [everyone[:2], everyone[2:4], everyone[4:]]
+
+    def found(**query: Any) -> list[str | None]:
+        return [voice.name for voice in sdk.voices.search(**query).voices]
+
+    assert found(search="visitor") == ["Zoe", "anna"]  # by age
+    assert found(search="zo") == ["Zoe"]
+    assert found(sort="name", sort_direction="desc") == everyone[::-1]
+    assert found(sort="created_at_unix", category="cloned", sort_direction="desc")[-1:] != ["Ada"]
+    assert found(category="premade") == found(voice_type="default") == ["Ada", "Ben", "Cleo"]
+    assert found(voice_type="personal") == ["Zoe", "anna"]
+    assert found(voice_type="workspace") == []
+    assert found(voice_ids=["ben", "cleo"]) == ["Ben", "Cleo"]
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ({"page_size": 0}, "page_size"),
+        ({"page_size": 101}, "page_size"),
+        ({"next_page_token": "nobody"}, "next_page_token"),
+        ({"sort": "age"}, "sort"),
+        ({"search": "x" * 200}, "search"),
+    ],
+)
+def test_a_wrong_search_is_refused_by_name(client: httpx.Client, query: dict[str, Any], param: str) -> None:
+    reply = client.get("/v2/voices", params=query)
+    assert reply.status_code == 422
+    assert reply.json()["detail"]["param"] == param
+
+
+def test_what_no_voice_can_be_made_of_is_refused(own: ServerThread, sdk: ElevenLabs) -> None:
+    def refused(status: int, param: str | None, told: str, **fields: Any) -> None:
+        with pytest.raises(ApiError) as caught:
+            sdk.voices.ivc.create(**{"name": "New", "files": [CLIP], "request_options": WORDS, **fields})
+        detail = caught.value.body["detail"]
+        assert (caught.value.status_code, detail["param"]) == (status, param)
+        assert told in detail["message"]
+
+    refused(422, "name", "exists already", name="Ada")
+    refused(422, "files", "files: ", files=[b"no sound at all"])
+    refused(422, "files", "files: ", files=[file(silence(4))])
+    refused(422, None, "Too many files", files=[CLIP, CLIP])
+    refused(422, "ref_text", "ref_text", request_options=None)  # nothing transcribes here
+    with httpx.Client(base_url=own.url) as client:
+        reply = client.post("/v1/voices/add", files={"name": (None, "New")})
+        assert reply.status_code == 422 and reply.json()["detail"]["param"] == "files"
+        assert client.post("/v1/voices/add", json={"name": "New"}).status_code == 415
+        assert client.delete("/v1/voices/ada").status_code == 403
+
+
+def test_the_settings_of_a_voice(sdk: ElevenLabs) -> None:
+    assert sdk.voices.settings.get_default() == sdk.voices.settings.get("ada")
+    with pytest.raises(ApiError) as caught:
+        sdk.voices.settings.get("nobody")
+    assert caught.value.status_code == 404
+    with pytest.raises(ApiError) as caught:
+        sdk.voices.settings.update("ada", request=sdk.voices.settings.get_default())
+    assert caught.value.status_code == 501
+
+
+def test_the_account_has_characters_left_and_counts_voices(sdk: ElevenLabs) -> None:
+    before = sdk.user.subscription.get()
+    assert before.character_limit - before.character_count > 10**9
+    assert (before.voice_slots_used, before.can_use_instant_voice_cloning) == (0, True)
+    sdk.voices.ivc.create(name="Dora", files=[CLIP], request_options=WORDS)
+    assert sdk.user.get().subscription.voice_slots_used == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/voices", "/v2/voices", "/v1/voices/ada", "/v1/voices/ada/settings", "/v1/user", "/v1/user/subscription"],
+)
+def test_every_address_wants_the_key(serve: Callable[..., ServerThread], path: str) -> None:
+    server = serve(api_keys=("secret-key-1",))
+    refused = httpx.get(f"{server.url}{path}")
+    assert refused.status_code == 401 and "detail" in refused.json()
+    assert httpx.get(f"{server.url}{path}", headers={"xi-api-key": "secret-key-1"}).status_code == 200
+
+
+def test_an_upload_is_bounded_as_sound_is(serve: Callable[..., ServerThread]) -> None:
+    """What carries sound has the limit for sound, and nothing over it is read."""
+    server = serve(max_body_mib=1.0)
+    long = {"name": (None, "New"), "files": ("clip.wav", b"\0" * 2**21)}
+    reply = httpx.post(f"{server.url}/v1/voices/add", files=long)
+    assert reply.status_code == 413 and "detail" in reply.json()
+
+
+def test_the_cost_and_the_request_are_told_in_headers(client: httpx.Client) -> None:
+    reply = client.post("/v1/text-to-speech/ada", json={"text": "Hello there."}, headers={"X-Request-ID": "mine-1"})
+    assert (reply.headers["character-cost"], reply.headers["request-id"]) == ("12", "mine-1")
+
+
+def test_text_normalization_may_be_turned_off(client: httpx.Client) -> None:
+    body = {"text": "777777", "seed": 1}
+    lengths = [
+        len(client.post("/v1/text-to-speech/ada?output_format=pcm_24000", json={**body, **more}).content)
+        for more in ({}, {"apply_text_normalization": "on"}, {"apply_text_normalization": "off"})
+    ]
+    assert lengths[0] == lengths[1] > 2 * lengths[2]
+
+
+def test_what_has_no_meaning_here_is_passed_over(client: httpx.Client) -> None:
+    body = {"text": "Hello there.", "seed": 1}
+    more = {
+        "model_id": "eleven_v3",
+        "previous_text": "Before it.",
+        "next_text": "After it.",
+        "previous_request_ids": ["req-1"],
+        "voice_settings": {"stability": 0.3, "similarity_boost": 0.9, "style": 0.1, "use_speaker_boost": True},
+    }
+    plain, full = (client.post("/v1/text-to-speech/ada", json=fields).content for fields in (body, {**body, **more}))
+    assert plain == full
