@@ -142,7 +142,7 @@ def test_every_address_wants_the_key(serve: Callable[..., ServerThread], path: s
 def test_an_upload_is_bounded_as_sound_is(serve: Callable[..., ServerThread]) -> None:
     """What carries sound has the limit for sound, and nothing over it is read."""
     server = serve(max_body_mib=1.0)
-    long = {"name": (None, "New"), "files": ("clip.wav", b"\0" * 2**21)}
+    long: dict[str, Any] = {"name": (None, "New"), "files": ("clip.wav", b"\0" * 2**21)}
     reply = httpx.post(f"{server.url}/v1/voices/add", files=long)
     assert reply.status_code == 413 and "detail" in reply.json()
 
