@@ -10,59 +10,59 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-_PIECE_S = 4.0  # seconds of audio in a piece of what is not planned yet: about a segment
+from f5_tts_server.engine.cost import Piece
+
 _MARGIN = 0.05  # of work that an estimate may be short of
-_MARGIN_S = 0.05  # for what is under way and cannot be interrupted
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a request still takes. Times in seconds on the engine's clock, work in seconds of the device.
+    """What a request still takes: pieces of work, each due when the audio of those before it is over.
 
-    ``first`` of work makes the audio that must be there by ``due``; ``rest`` makes ``audio`` seconds that are to follow
-    it, heard from ``follows`` on. ``heard``: the listener has begun to listen, and a delay would be a silence.
+    ``due``: of the first of them, in seconds on the engine's clock. ``heard``: the listener has begun to listen, and a
+    delay would be a silence. ``live``: somebody listens, or will, while the clip is made.
     """
 
     due: float
-    first: float
-    follows: float
-    rest: float
-    audio: float
+    pieces: tuple[Piece, ...]
     heard: bool
     live: bool = True
 
     @property
     def hopeless(self) -> bool:
         """The device makes this audio more slowly than it is heard, even if it does nothing else."""
-        return self.rest > self.audio
+        later = self.pieces[1:]
+        return sum(piece.work for piece in later) > sum(piece.audio for piece in later)
 
 
 def can_begin(now: float, begun: Sequence[Outlook], newcomer: Outlook) -> bool:
     """Whether everybody who listens, and the newcomer from its first audio on, will be in time."""
     if newcomer.hopeless:
         return True  # waiting would not help it
-    if newcomer.live:
-        due = max(newcomer.due, now)
-        earlier = sum(work for other in begun for moment, work, _ in _pieces(other) if moment <= due)
-        heard_from = max(now + (earlier + newcomer.first) * (1 + _MARGIN), due)
-        newcomer = replace(newcomer, due=due, follows=newcomer.follows - newcomer.due + heard_from)
-    pieces = sorted(piece for outlook in [*begun, newcomer] for piece in _pieces(outlook))
+    outlooks = [*begun, replace(newcomer, due=max(newcomer.due, now))]
+    work = [piece for outlook in outlooks for piece in _timed(outlook, outlook.due)]
     total = 0.0
-    for moment, work, matters in pieces:
-        total += work
-        if matters and now + total * (1 + _MARGIN) + _MARGIN_S > moment:
+    for moment, seconds, matters in sorted(
+        piece for outlook in outlooks for piece in _timed(outlook, _heard_from(now, outlook, work))
+    ):
+        total += seconds
+        if matters and now + total * (1 + _MARGIN) > moment:
             return False
     return True
 
 
-def _pieces(outlook: Outlook) -> Iterator[tuple[float, float, bool]]:
+def _heard_from(now: float, outlook: Outlook, work: Sequence[tuple[float, float, bool]]) -> float:
+    """When the first piece will be heard: when it is due, or when it and all that is due no later is done."""
+    if outlook.heard or not outlook.live:
+        return outlook.due
+    ahead = sum(seconds for moment, seconds, _ in work if moment <= outlook.due)
+    return max(outlook.due, now + ahead * (1 + _MARGIN))
+
+
+def _timed(outlook: Outlook, heard_from: float) -> Iterator[tuple[float, float, bool]]:
     """When each piece must be done, its work, and whether a delay of it would be heard as a silence."""
     matters = outlook.live and not outlook.hopeless
-    if outlook.first:
-        yield outlook.due, outlook.first, matters and outlook.heard
-    left, at = outlook.audio, outlook.follows
-    while left > 0:
-        seconds = min(left, _PIECE_S)
-        yield at, outlook.rest * seconds / outlook.audio, matters
-        left -= seconds
-        at += seconds
+    moment = heard_from
+    for number, piece in enumerate(outlook.pieces):
+        yield moment if number else outlook.due, piece.work, matters and (outlook.heard or number > 0)
+        moment += piece.audio

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from f5_tts_server.inference_types import Part, Speech
 
@@ -21,6 +22,9 @@ _LATER_S = 4.0  # of speech in a segment that is not a request's first
 # A first guess, until turns have been timed: the embedded voice on two slow cores.
 _FRAME_STEPS_PER_SECOND = 20_000.0
 _SMOOTHING = 0.1
+# Of a text that is not cut yet: each segment is so much longer than the one before, up to so many generated frames.
+_GROWTH = 1.6
+_LONGEST = 4.0 * FRAMES_PER_SECOND
 
 
 @dataclass(slots=True)
@@ -65,25 +69,39 @@ class _Segments:
 
 
 @dataclass(slots=True)
+class _Planned:
+    """What is left of a segment."""
+
+    frame_steps: float
+    gen_frames: int
+
+
+@dataclass(slots=True)
 class _Account:
     nfe: int
     bytes: float = 0.0  # of text that is not planned yet, divided by its speed
-    planned: float = 0.0  # frame-steps
-    done: float = 0.0
-    frames: int = 0  # planned and not vocoded yet
-    begun: bool = False
+    planned: deque[_Planned] = field(default_factory=deque)  # and not vocoded yet, in order
+    last_frames: int = 0  # generated ones of the segment planned last
+
+    @property
+    def begun(self) -> bool:
+        return self.last_frames > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Seconds of work, and of the audio that it makes."""
+
+    work: float
+    audio: float
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """What is open of a request: seconds of work for the segments that are planned, for a first one that is not, for
-    the text after it, and how many seconds of audio that text and the first segment make."""
+    """What is open of a request: what is left of the segments that are planned, and the segments to expect after them."""
 
-    planned: float
-    first: float
-    rest: float
-    first_audio: float
-    rest_audio: float
+    planned: tuple[Piece, ...]
+    expected: tuple[Piece, ...]
 
 
 class Ledger:
@@ -115,10 +133,9 @@ class Ledger:
             account = self._accounts.get(job)
             (self._later if account is None or account.begun else self._first).see(frames, gen_frames, size)
             if account is not None:
-                account.begun = True
+                account.last_frames = gen_frames
                 account.bytes = max(account.bytes - size, 0.0)
-                account.planned += frames * account.nfe
-                account.frames += gen_frames
+                account.planned.append(_Planned(frames * account.nfe, gen_frames))
 
     def advance(self, frames: dict[int, int], seconds: float, *, full: bool) -> None:
         """A turn has advanced these frames, by request, by one step each, in ``seconds``.
@@ -134,7 +151,7 @@ class Ledger:
                 self.measured = True
             for job, count in frames.items():
                 if (account := self._accounts.get(job)) is not None:
-                    account.done += count
+                    _work_off(account.planned, count)
 
     def vocoded(self, job: int, frames: int, seconds: float | None) -> None:
         """The vocoder has made the audio of so many frames, if it did not wait for them, in ``seconds``."""
@@ -142,8 +159,10 @@ class Ledger:
             if seconds is not None:
                 self._block_s.see(seconds)
                 self._block_frames.see(frames)
-            if (account := self._accounts.get(job)) is not None:
-                account.frames -= frames
+            if (account := self._accounts.get(job)) is not None and account.planned:
+                account.planned[0].gen_frames -= frames
+                if account.planned[0].gen_frames <= 0:
+                    account.planned.popleft()
 
     def close(self, job: int) -> None:
         with self._lock:
@@ -154,16 +173,8 @@ class Ledger:
         with self._lock:
             account = self._accounts.get(job)
             if account is None:
-                return Open(0.0, 0.0, 0.0, 0.0, 0.0)
-            first = 0.0 if account.begun else min(account.bytes, self._first.bytes)
-            rest = account.bytes - first
-            return Open(
-                self._planned(account),
-                self._first_work(account, first),
-                self._later_work(account, rest),
-                first * self._first.gen_frames_per_byte / FRAMES_PER_SECOND,
-                rest * self._later.gen_frames_per_byte / FRAMES_PER_SECOND,
-            )
+                return Open((), ())
+            return Open(tuple(map(self._left, account.planned)), tuple(self._expected(account)))
 
     def seconds_for_all(self) -> float:
         """Until everything now open would be done."""
@@ -176,30 +187,33 @@ class Ledger:
             return min(map(self._open, self._accounts.values()), default=0.0) * len(self._accounts)
 
     def _open(self, account: _Account) -> float:
-        first = 0.0 if account.begun else min(account.bytes, self._first.bytes)
-        work = self._first_work(account, first) + self._later_work(account, account.bytes - first)
-        return self._planned(account) + work
+        return sum(piece.work for piece in (*map(self._left, account.planned), *self._expected(account)))
 
-    def _planned(self, account: _Account) -> float:
-        frame_steps = max(account.planned - account.done, 0.0)
-        return frame_steps / self._rate.value + account.frames * self._vocoder_s
+    def _left(self, segment: _Planned) -> Piece:
+        return self._piece(segment.frame_steps, segment.gen_frames)
 
-    def _first_work(self, account: _Account, size: float) -> float:
-        """Seconds for a first segment of so many bytes: most of it is the reference."""
-        if not size:
-            return 0.0
-        return self._work(self._first.frames * account.nfe, size * self._first.gen_frames_per_byte)
-
-    def _later_work(self, account: _Account, size: float) -> float:
-        return self._work(size * self._later.frames_per_byte * account.nfe, size * self._later.gen_frames_per_byte)
+    def _expected(self, account: _Account) -> Iterator[Piece]:
+        """Segments of the text that is not planned yet."""
+        left, frames = account.bytes, float(account.last_frames)
+        if left and not account.begun:  # most of a first segment is the reference
+            size = min(left, self._first.bytes)
+            frames = size * self._first.gen_frames_per_byte
+            yield self._piece(self._first.frames * account.nfe, frames)
+            left -= size
+        while left > 0:
+            frames = min(frames * _GROWTH, _LONGEST)
+            size = min(left, frames / self._later.gen_frames_per_byte)
+            yield self._piece(size * self._later.frames_per_byte * account.nfe, size * self._later.gen_frames_per_byte)
+            left -= size
 
     @property
     def _vocoder_s(self) -> float:
         """Seconds for a frame."""
         return self._block_s.value / self._block_frames.value
 
-    def _work(self, frame_steps: float, gen_frames: float) -> float:
-        return frame_steps / self._rate.value + gen_frames * self._vocoder_s
+    def _piece(self, frame_steps: float, gen_frames: float) -> Piece:
+        work = frame_steps / self._rate.value + gen_frames * self._vocoder_s
+        return Piece(work, gen_frames / FRAMES_PER_SECOND)
 
 
 def whole_seconds(seconds: float) -> int:
@@ -209,3 +223,11 @@ def whole_seconds(seconds: float) -> int:
 
 def _weight(text: str, speed: float) -> float:
     return len(text.encode()) / speed
+
+
+def _work_off(planned: deque[_Planned], frame_steps: float) -> None:
+    """Segments are advanced in their order, or side by side, in which case it does not matter whose work it was."""
+    for segment in planned:
+        done = min(segment.frame_steps, frame_steps)
+        segment.frame_steps -= done
+        frame_steps -= done

@@ -19,7 +19,7 @@ from enum import Enum
 
 from f5_tts_server.engine.admission import Outlook, can_begin
 from f5_tts_server.engine.channel import Channel, Closed
-from f5_tts_server.engine.cost import Ledger
+from f5_tts_server.engine.cost import Ledger, Piece
 from f5_tts_server.engine.job import Assignment, Job, Segment
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.inference_types import Failed, RequestError
@@ -195,16 +195,14 @@ class RequestQueue:
         return started
 
     def _outlook(self, job: Job) -> Outlook:
-        open_, playback = self._ledger.open(job.arrival), job.playback
-        heard = playback.first_audio is not None
-        position = job.seconds_planned
+        left, playback = self._ledger.open(job.arrival), job.playback
+        sent = playback.seconds
+        # Pauses of the text, and what is joined and not sent yet, lie between.
+        between = job.seconds_planned - sent - sum(piece.audio for piece in left.planned)
         return Outlook(
-            due=playback.due(playback.seconds),
-            first=open_.planned + open_.first,
-            follows=playback.due(position + open_.first_audio),
-            rest=open_.rest,
-            audio=open_.rest_audio,
-            heard=heard,
+            due=playback.due(sent),
+            pieces=(*left.planned, *([Piece(0.0, between)] if between > 0 else []), *left.expected),
+            heard=playback.first_audio is not None,
             live=playback.live,
         )
 
