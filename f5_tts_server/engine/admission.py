@@ -40,23 +40,33 @@ def can_begin(now: float, begun: Sequence[Outlook], newcomer: Outlook) -> bool:
     if newcomer.hopeless:
         return True  # waiting would not help it
     outlooks = [*begun, replace(newcomer, due=max(newcomer.due, now))]
-    work = [piece for outlook in outlooks for piece in _timed(outlook, outlook.due)]
+    heard_from = _heard_from(now, outlooks)
+    pieces = sorted(
+        piece for outlook, begin in zip(outlooks, heard_from, strict=True) for piece in _timed(outlook, begin)
+    )
     total = 0.0
-    for moment, seconds, matters in sorted(
-        piece for outlook in outlooks for piece in _timed(outlook, _heard_from(now, outlook, work))
-    ):
+    for moment, seconds, matters in pieces:
         total += seconds
         if matters and now + total * (1 + _MARGIN) > moment:
             return False
     return True
 
 
-def _heard_from(now: float, outlook: Outlook, work: Sequence[tuple[float, float, bool]]) -> float:
-    """When the first piece will be heard: when it is due, or when it and all that is due no later is done."""
-    if outlook.heard or not outlook.live:
-        return outlook.due
-    ahead = sum(seconds for moment, seconds, _ in work if moment <= outlook.due)
-    return max(outlook.due, now + ahead * (1 + _MARGIN))
+def _heard_from(now: float, outlooks: Sequence[Outlook]) -> list[float]:
+    """When each one's first piece will be heard: when it is due, or when it and all that goes before it is done."""
+    moments = [outlook.due for outlook in outlooks]
+    work = [
+        (moment, order, number, seconds)
+        for order, outlook in enumerate(outlooks)
+        for number, (moment, seconds, _) in enumerate(_timed(outlook, outlook.due))
+    ]
+    total = 0.0
+    for moment, order, number, seconds in sorted(work):
+        total += seconds
+        outlook = outlooks[order]
+        if outlook.live and not (outlook.heard or number):
+            moments[order] = max(moment, now + total * (1 + _MARGIN))
+    return moments
 
 
 def _timed(outlook: Outlook, heard_from: float) -> Iterator[tuple[float, float, bool]]:

@@ -58,6 +58,13 @@ def test_one_who_is_late_already_is_heard_from_when_his_first_audio_is_there() -
     assert can_begin(0.0, [waited], newcomer())
 
 
+def test_of_many_who_come_at_once_the_first_is_heard_before_the_last() -> None:
+    """Everyone of a burst was thought to be heard only when the first audio of all was there, and many ran dry."""
+    begun = [newcomer(Piece(0.3, 2.0)) for _ in range(2)]
+    assert can_begin(0.0, begun, newcomer())  # the first of them is heard from 0.2 on, the rest is due at 1.2
+    assert not can_begin(0.0, [newcomer(Piece(0.3, 2.0)) for _ in range(4)], newcomer())
+
+
 def test_one_who_cannot_be_kept_fed_even_alone_does_not_wait_for_it() -> None:
     """On a device that is slower than speech everybody would wait for everybody before, for nothing."""
     assert can_begin(0.0, [listener(0.1, Piece(5.0, 2.0))], newcomer(Piece(20.0, 5.0)))
