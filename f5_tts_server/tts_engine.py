@@ -173,6 +173,11 @@ class TTSEngine:
         return self._programs.step_sizes[-1] if self._programs else 1
 
     @property
+    def work_ahead_s(self) -> float:
+        """Seconds until everything now open would be done: what autoscalers go by."""
+        return self._ledger.seconds_for_all()
+
+    @property
     def load_failure(self) -> str | None:
         """Why the model could not be loaded, if so."""
         return self.failure if self.broken and self._programs is None else None
@@ -405,6 +410,7 @@ class TTSEngine:
         queues = self._queues(*self._requests.counts())
         yield gauge("f5_ready", "1 when requests are taken in.", {"": float(self.ready)})
         yield gauge("f5_queue_depth", "What waits where.", {k: float(v[0]) for k, v in queues.items()}, "queue")
+        yield gauge("f5_work_ahead_seconds", "Until all that is open would be done.", {"": self.work_ahead_s})
         yield gauge(
             "f5_slots_in_use",
             "Slots held, by bucket of padded frames.",

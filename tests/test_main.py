@@ -208,6 +208,19 @@ def test_metrics_and_health_tell_what_goes_on(server: ServerProcess) -> None:
     assert httpx.get(f"{server.url}/livez").text == "ok" and httpx.get(f"{server.url}/readyz").text == "ok"
 
 
+def test_the_seconds_of_work_ahead_follow_what_is_open(server: ServerProcess) -> None:
+    """What autoscalers go by: of forty texts more than of one, and nothing of nothing."""
+    until(lambda: server.metric("f5_work_ahead_seconds") == 0)
+    ahead = {}
+    for count in (1, 40):
+        body = {"gen_text": TEXT * count, "num_inference_steps": 64}
+        with httpx.stream("POST", f"{server.url}/v1/generate/stream", json=body, timeout=60) as response:
+            next(response.iter_bytes())
+            ahead[count] = server.metric("f5_work_ahead_seconds")
+        until(lambda: server.metric("f5_work_ahead_seconds") == 0)
+    assert ahead[40] > 5 * ahead[1] > 0
+
+
 def test_the_documented_examples_work(server: ServerProcess) -> None:
     document = httpx.get(f"{server.url}/openapi.json").json()
     operation = document["paths"]["/v1/generate"]["post"]["requestBody"]["content"]["application/json"]
