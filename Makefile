@@ -6,8 +6,9 @@ PARITY := .venv-parity
 CLIENTS := .venv-clients
 TRAINING := .venv-training
 ACCELERATORS := .venv-accelerators
+DEPLOY := .venv-deploy
 
-.PHONY: serve test lint wheel parity clients accelerators golden evaluate clean
+.PHONY: serve test lint wheel parity clients accelerators replicas golden evaluate clean
 
 ## serve: install and serve on http://127.0.0.1:8000
 serve: $(VENV)/runtime
@@ -41,6 +42,11 @@ accelerators: $(ACCELERATORS)/done
 	$(ACCELERATORS)/bin/python -m benchmarks.accelerators
 	$(ACCELERATORS)/bin/python -m benchmarks.accelerators --table docs/accelerators.md
 
+## replicas: the deployment files against Envoy and Kubernetes' schemas, then replicas under Ray with simulated devices
+replicas: $(DEPLOY)/done
+	PATH="$(CURDIR)/$(DEPLOY)/bin:$$PATH" $(DEPLOY)/bin/python -m pytest -q tests/deploy
+	$(DEPLOY)/bin/python -m benchmarks.replicas
+
 ## golden: make the golden files again from the official packages
 golden: $(PARITY)/done
 	for part in frontend backbone vocos bigvgan checkpoint; do $(PARITY)/bin/python -m tests.golden.make_$${part}_golden || exit 1; done
@@ -50,7 +56,7 @@ evaluate: $(TRAINING)/done
 	$(TRAINING)/bin/python -m training.evaluate
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(CLIENTS) $(TRAINING) $(ACCELERATORS) build dist
+	rm -rf $(VENV) $(PARITY) $(CLIENTS) $(TRAINING) $(ACCELERATORS) $(DEPLOY) build dist
 
 $(VENV)/runtime: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
@@ -80,4 +86,9 @@ $(TRAINING)/done: requirements.txt requirements-dev.txt requirements-training.tx
 $(ACCELERATORS)/done: requirements.txt requirements-accelerators.txt
 	test -x $(ACCELERATORS)/bin/python || $(PYTHON) -m venv $(ACCELERATORS)
 	$(ACCELERATORS)/bin/python -m pip install --quiet --requirement requirements-accelerators.txt
+	touch $@
+
+$(DEPLOY)/done: requirements.txt requirements-dev.txt requirements-deploy.txt
+	test -x $(DEPLOY)/bin/python || $(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --requirement requirements-dev.txt --requirement requirements-deploy.txt
 	touch $@

@@ -33,7 +33,7 @@ from benchmarks.report import ROOT, environment, print_last_line
 
 STEP_S = 0.02  # of four segments: about an eighth of an H100's speed for F5TTS_v1_Base
 STEPS = 16
-TOY = {"step_s": STEP_S, "vocode_s": 0.0005, "frame_budget": 4096, "slots": 8}
+TOY: dict[str, Any] = {"step_s": STEP_S, "vocode_s": 0.0005, "frame_budget": 4096, "slots": 8}
 CLIENTS = 8  # for each replica
 SECONDS = 20.0
 FRONTS = ("none", "proxy", "haproxy")
@@ -115,7 +115,7 @@ def _processor_seconds() -> dict[str, float]:
         kind = "replicas" if "ServeReplica" in name or "tests.server" in name else "others"
         kind = "proxy" if "ProxyActor" in name or "haproxy" in name.lower() else kind
         seconds[kind] += times.user + times.system
-    return seconds
+    return dict(seconds)
 
 
 def load(url: str, replicas: int) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def load(url: str, replicas: int) -> dict[str, Any]:
     rate = asyncio.run(closed_loop(url, cards, clients=CLIENTS * replicas, seconds=SECONDS, timeout_s=300))
     passed = time.monotonic() - began
     chunks = rate * passed / CHUNK_S
-    cost = {kind: (after - before[kind]) / chunks * 1e3 for kind, after in _processor_seconds().items()}
+    cost = {kind: (after - before.get(kind, 0.0)) / chunks * 1e3 for kind, after in _processor_seconds().items()}
     audio = 6.0  # of an average request of the mix, roughly: only the number of arrivals depends on it
     replies, _ = asyncio.run(open_loop(url, poisson(0.6 * rate / audio, SECONDS, 1), 300))
     return {"audio seconds a second": rate, "ms of processor a chunk": cost, **figures(replies, goal_s=1.0)}

@@ -8,7 +8,6 @@ died. Ray's proxy relays every chunk through Python; with ``RAY_SERVE_ENABLE_HA_
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any

