@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import uvicorn
@@ -57,9 +58,12 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
+        listener = await _listen_wyoming(services)
         try:
             yield
         finally:
+            if listener is not None:
+                listener.close()
             await engine.drain(0 if engine.broken else settings.grace_s)
             await asyncio.to_thread(engine.stop)
 
@@ -89,6 +93,25 @@ def create_app(
     app.add_middleware(OpenRequestsMiddleware, settings=settings)
     app.add_middleware(RequestIdMiddleware)
     return app
+
+
+def _check_wyoming(host: str, port: int) -> None:
+    """Raises ValueError or OSError where nothing can listen."""
+    if find_spec("wyoming") is None:
+        raise ValueError("F5_WYOMING_PORT needs the package wyoming: pip install -r requirements-wyoming.txt")
+    check_address(host, port)
+
+
+async def _listen_wyoming(services: Services) -> asyncio.Server | None:
+    """Listen for Home Assistant, where a port is set. Raises ValueError and OSError in words for the operator."""
+    port = services.settings.wyoming_port
+    if port is None:
+        return None
+    from f5_tts_server.api.wyoming import listen  # an optional package
+
+    listener = await listen(services, services.settings.wyoming_host, port)
+    log.info("Wyoming on %s port %d, without keys", *listener.sockets[0].getsockname()[:2])
+    return listener
 
 
 def configure_logging(level: str) -> None:
@@ -136,6 +159,8 @@ def main(arguments: list[str], program: str = "python main.py") -> int:
     try:
         if settings.offline is None:
             check_address(settings.host, settings.port)
+            if settings.wyoming_port is not None:
+                _check_wyoming(settings.wyoming_host, settings.wyoming_port)
         app = create_app(settings)
     except (OSError, ValueError, VoiceError) as error:
         print(error, file=sys.stderr)

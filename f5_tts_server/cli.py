@@ -1,4 +1,4 @@
-"""The command `f5-tts-serve` and its subcommands `serve`, `offline` and `speak`.
+"""The command `f5-tts-serve` and its subcommands `serve`, `offline`, `speak` and `mcp`.
 
 Each subcommand has the flags of what it starts; `f5-tts-serve COMMAND --help` lists them.
 """
@@ -36,8 +36,14 @@ def _speak(arguments: list[str]) -> int:
     return main(arguments, program=f"{PROGRAM} speak")
 
 
+def _mcp(arguments: list[str]) -> int:
+    from f5_tts_server.mcp_server import main
+
+    return main(arguments, program=f"{PROGRAM} mcp")
+
+
 # Imported only when called for: `--help` and `--version` answer without JAX.
-COMMANDS = {"serve": _serve, "offline": _offline, "speak": _speak}
+COMMANDS = {"serve": _serve, "offline": _offline, "speak": _speak, "mcp": _mcp}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     parser.add_argument(
-        "command", choices=COMMANDS, help="serve over HTTP; REQUESTS.jsonl offline; speak TEXT to a file"
+        "command",
+        choices=COMMANDS,
+        help="serve over HTTP; REQUESTS.jsonl offline; speak TEXT to a file; mcp: a tool for language models",
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="flags of the command")
     given = parser.parse_args(arguments)

@@ -75,6 +75,13 @@ class Settings(BaseSettings):
     # where
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    wyoming_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="port for Home Assistant's Wyoming protocol, which has no keys; off by default",
+    )
+    wyoming_host: str = Field(default="127.0.0.1", description="address for Wyoming")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )

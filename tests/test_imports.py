@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "loading": {"inference_types", "f5", "embedded", "models", "settings"},
     "api": {"inference_types", "limits", "formats", "text", "voices", "settings"},
     "speak": {"inference_types", "f5", "embedded", "models", "voices"},
-    "cli": {"app", "speak", "__version__"},
+    "mcp_server": set(),
+    "cli": {"app", "speak", "mcp_server", "__version__"},
     "offline": {"inference_types", "tts_engine", "api", "formats", "voices", "settings", "serving"},
     "app": {
         "__version__",
