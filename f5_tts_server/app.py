@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -33,6 +34,8 @@ from f5_tts_server.voices.transcription import Transcriber
 EMBEDDED_VOICES = Path(__file__).parent / "embedded" / "assets"
 
 PROBE_PATHS = ("/livez", "/readyz", "/metrics", "/v1/health")
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 log = logging.getLogger("f5.server")
 
@@ -114,11 +117,23 @@ async def _listen_wyoming(services: Services) -> asyncio.Server | None:
     return listener
 
 
+class LogFormatter(logging.Formatter):
+    """A record begins at the beginning of a line, its other lines are indented and control characters are escaped: no
+    value that a caller sent looks like a record or moves a terminal's cursor."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = "\n    ".join(super().format(record).splitlines())
+        return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", lines)
+
+
 def configure_logging(level: str) -> None:
     """One format for everything, uvicorn included, with the request id in every line."""
     handler = logging.StreamHandler()
     handler.addFilter(RequestIdFilter())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"))
+    handler.setFormatter(LogFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     if level != "debug":
         logging.getLogger("uvicorn.access").addFilter(_not_a_probe)

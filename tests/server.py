@@ -145,7 +145,8 @@ def serving(folder: Path, programs: ToyPrograms, **settings: Any) -> Iterator[Se
     defaults = SamplingDefaults(nfe=8, cfg_strength=2.0, sway=True)
     app = create_app(chosen, load=lambda _: programs, defaults=lambda _: defaults, voices=voices)
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=2)
+    # The loop that the product runs in; packages that only tests use bring another.
+    config = uvicorn.Config(app, log_config=None, lifespan="on", loop="asyncio", timeout_graceful_shutdown=2)
     inside = uvicorn.Server(config)
     thread = threading.Thread(target=inside.run, kwargs={"sockets": [listener]}, name="test-server")
     thread.start()

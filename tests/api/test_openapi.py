@@ -23,7 +23,7 @@ def test_no_made_up_request_ends_in_a_500(serve: Callable[..., ServerThread], tm
         "--seed=20261122",
         "--suppress-health-check=all",
         "--no-color",
-        "--include-path-regex=^/v1/(audio|models|voices|text-to-speech)",
+        "--exclude-path-regex=^/(v1/generate|v1/health|livez|readyz|metrics)",  # tests/test_openapi.py
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
