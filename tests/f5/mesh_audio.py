@@ -31,7 +31,7 @@ from tests import tiny_model
 from tests.clips import file, noise
 from tests.f5.rows import TEXTS, Row
 
-NFE, SLOTS, BUCKET = 8, 8, 608
+NFE, SLOTS, BUCKET = 4, 8, 448
 
 
 def speak(programs: Programs, clip: VoiceClip) -> list[tuple[np.ndarray, np.ndarray]]:
