@@ -14,9 +14,9 @@ DEPLOY := .venv-deploy
 serve: $(VENV)/runtime
 	$(RUN) main.py
 
-## test: install and run the whole suite
+## test: install and run the whole suite, file by file on two cores
 test: $(VENV)/dev
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q -n 2 --dist loadfile
 
 ## lint: ruff and mypy
 lint: $(VENV)/dev

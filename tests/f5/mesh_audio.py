@@ -31,32 +31,33 @@ from tests import tiny_model
 from tests.clips import file, noise
 from tests.f5.rows import TEXTS, Row
 
-NFE, SLOTS, BUCKET = 4, 8, 448
+SLOTS = 8
 
 
-def speak(programs: Programs, clip: VoiceClip) -> list[tuple[np.ndarray, np.ndarray]]:
+def speak(programs: Programs, clip: VoiceClip, nfe: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """The mels of all texts, made together, and their samples in 16 bits."""
     reference = programs.frontend.prepare_reference(clip.audio, clip.text)
-    schedule, state = programs.schedule(NFE, True), programs.new_state(BUCKET)
+    (bucket,) = programs.buckets
+    schedule, state = programs.schedule(nfe, True), programs.new_state(bucket)
     plans = [programs.frontend.plan(text, reference, speed=1.0, seconds=None) for text in TEXTS]
     for slot, plan in enumerate(plans):
         prefilled = programs.prefill(plan, reference, seed=slot, segment_index=0, guided=True)
         state = programs.insert(state, prefilled, 2 * slot)
-    for index in range(NFE):
-        state = programs.step(BUCKET, state, [Row(2 * slot, schedule, index, 2.0) for slot in range(len(plans))])
+    for index in range(nfe):
+        state = programs.step(bucket, state, [Row(2 * slot, schedule, index, 2.0) for slot in range(len(plans))])
     mels = [programs.take(state, 2 * slot, plan) for slot, plan in enumerate(plans)]
     return [(mel.frames, int16_samples(programs.vocode(mel, 0, len(mel.frames)))) for mel in mels]
 
 
 def main(arguments: list[str]) -> None:
     if arguments == ["embedded"]:
-        meshes = ("1x1", "8x1", "4x2")
-        model = load_model("embedded", max_frames=BUCKET)
+        meshes, bucket, nfe = ("1x1", "8x1", "4x2"), 608, 8
+        model = load_model("embedded", max_frames=bucket)
         clip = VoiceStore(None, ASSETS).default.clip
     else:
-        meshes = ("1x1", "8x1", "2x4")
+        meshes, bucket, nfe = ("1x1", "8x1", "2x4"), 448, 4
         with tempfile.TemporaryDirectory() as folder:
-            model = load_model(**tiny_model.write(Path(folder)), max_frames=BUCKET)  # type: ignore[arg-type]
+            model = load_model(**tiny_model.write(Path(folder)), max_frames=bucket)  # type: ignore[arg-type]
         clip = VoiceClip(file(noise(1.3)), "What the clip says.")
     spoken: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     collectives: dict[str, dict[str, int]] = {}
@@ -66,14 +67,14 @@ def main(arguments: list[str]) -> None:
         programs = Programs(
             model,
             make_mesh(mesh, model.config.backbone.heads),
-            buckets=(BUCKET,),
+            buckets=(bucket,),
             slots=SLOTS,
             step_sizes=(SLOTS,),
             max_steps=8,
         )
         programs.warm_up()
-        spoken[mesh] = speak(programs, clip)
-        text = programs.step_text(BUCKET, SLOTS)
+        spoken[mesh] = speak(programs, clip, nfe)
+        text = programs.step_text(bucket, SLOTS)
         collectives[mesh] = dict(Counter(re.findall(r"= \S+ (all-reduce|all-gather|all-to-all)\(", text)))
         # A weight's gather would give back its whole shape: one of the stack's [.., dim, n] or [.., n, dim] leaves.
         for shape in re.findall(r"= f32\[([\d,]+)\]\S* all-gather\(", text):

@@ -28,8 +28,8 @@ from f5_tts_server.text.normalization import normalize
 from f5_tts_server.text.plain import without_emoji, without_markdown
 from f5_tts_server.text.ssml import without_tags
 
-LENGTH = 4_000
-FAST_S = 0.15  # what takes no longer than this may grow as it likes
+LENGTH = 2_000
+FAST_S = 0.08  # what takes no longer than this may grow as it likes
 MEL = MelConfig()
 SAMPLES = np.zeros(int(4.5 * MEL.sample_rate), np.float32)
 REFERENCE = Reference(
