@@ -69,13 +69,18 @@ def learning_rate(step: int, progress: float, peak: float) -> float:
     return peak * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.02 + 0.98 * cosine)
 
 
-def arguments_of_a_run(parser: argparse.ArgumentParser, *, run: str, minutes: float, peak: float) -> None:
-    """The arguments that every training has."""
-    parser.add_argument("--data", type=Path, default=Path("training/data"))
+def arguments_of_fit(parser: argparse.ArgumentParser, *, run: str, minutes: float, peak: float) -> None:
+    """The arguments that `fit` reads."""
     parser.add_argument("--run", type=Path, default=Path(run))
     parser.add_argument("--minutes", type=float, default=minutes, help="of training in all, earlier starts included")
     parser.add_argument("--peak", type=float, default=peak, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
+
+
+def arguments_of_a_run(parser: argparse.ArgumentParser, *, run: str, minutes: float, peak: float) -> None:
+    """The arguments of every training from shards."""
+    arguments_of_fit(parser, run=run, minutes=minutes, peak=peak)
+    parser.add_argument("--data", type=Path, default=Path("training/data"))
     parser.add_argument("--start", type=Path, help="an exported folder, whose weights a new run starts from")
 
 
@@ -89,7 +94,7 @@ def fit(
     """Trains until `arguments.minutes` are spent and returns the last state.
 
     Args:
-        arguments: those of `arguments_of_a_run`.
+        arguments: those of `arguments_of_fit`.
         state: at the first step. A leaf tree whose `step` is read off the log's count.
         batches: an endless iterator for a seed.
         update: one step.

@@ -26,7 +26,7 @@ from f5_tts_server.embedded.lengths import FRAMES_A_TOKEN, allocate
 from f5_tts_server.embedded.phonemes import SYMBOLS
 from f5_tts_server.f5.config import BackboneConfig
 from f5_tts_server.f5.dit import DiT
-from f5_tts_server.f5.model import to_backbone_scale
+from f5_tts_server.f5.model import padded, to_backbone_scale
 from f5_tts_server.f5.weights import load_backbone
 from training.fit import arguments_of_a_run, fit, fresh_state, stepped
 from training.shards import ALTERED, Spoken, read_shard, shards
@@ -120,12 +120,9 @@ class Corpus:
 
     @staticmethod
     def _collate(rows: list[tuple[np.ndarray, np.ndarray]], n: int, rng: np.random.Generator) -> Batch:
-        mel = np.zeros((len(rows), n, CONFIG.backbone.mel_dim), np.float32)
-        tokens = np.full((len(rows), n), -1, np.int32)
-        frames = np.array([len(row[0]) for row in rows], np.int32)
-        for index, (row, symbols) in enumerate(rows):
-            mel[index, : len(row)] = to_backbone_scale(CONFIG, row.astype(np.float32))
-            tokens[index, : len(symbols)] = symbols
+        mel = padded([to_backbone_scale(CONFIG, row.astype(np.float32)) for row, _ in rows], n)
+        tokens = padded([symbols.astype(np.int32) for _, symbols in rows], n, fill=-1)
+        frames = np.array([len(row) for row, _ in rows], np.int32)
         masked = (frames * rng.uniform(*MASKED, len(rows))).astype(np.int32)
         first = (rng.random(len(rows)) * (frames - masked + 1)).astype(np.int32)
         return Batch(mel, tokens, frames, first, first + masked)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,13 @@ from safetensors.numpy import save_file
 
 from f5_tts_server.embedded.lengths import FASTEST, SLOWEST, features, rate_feature
 from f5_tts_server.embedded.phonemes import SYMBOLS, phonemes
-from f5_tts_server.f5.config import MelConfig
+from training.fit import Tree, arguments_of_fit, fit, fresh_state, stepped
 from training.sentences import heldout_sentences, sentences
+from training.shards import MEL
 from training.spoken import TooLong
-from training.teachers import Hibari
 
 WIDTH, SECOND = 96, 32
-BATCH, EPOCHS, PEAK = 1024, 12, 4e-3
+BATCH = 1024
 USUAL_RATE = 165.0  # words a minute that the teacher's speed of 1 is taken for
 
 Parameters = dict[str, Any]
@@ -35,14 +36,15 @@ Examples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def examples(texts: list[str], seed: int) -> tuple[Examples, list[tuple[int, float]]]:
     """ids [k, 5], place with the rate last [k, f], log frames [k]; and a sentence's (symbols, words a minute)."""
+    from training.teachers import Hibari  # whose packages only the environment for training has
+
     teacher, random_ = Hibari(), random.Random(seed)
-    hop = MelConfig().hop
     ids, places, targets, sizes = [], [], [], []
     for text in texts:
         wpm = random_.uniform(SLOWEST + 5, FASTEST - 5)
         symbols = phonemes(text)
         try:
-            lengths = teacher.lengths(symbols, speed=wpm / USUAL_RATE) / hop
+            lengths = teacher.lengths(symbols, speed=wpm / USUAL_RATE) / MEL.hop
         except TooLong:
             continue
         neighbours, place = features(symbols)
@@ -75,36 +77,48 @@ def initial(place_width: int, seed: int) -> Parameters:
     }
 
 
+def batches(truth_of: Examples, seed: int) -> Iterator[Examples]:
+    """Endless: epoch after epoch, each in an order of its own."""
+    rng = np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(len(truth_of[0]))
+        for at in range(0, max(len(order) - BATCH, 0) + 1, BATCH):
+            ids, place, target = (one[order[at : at + BATCH]] for one in truth_of)
+            yield ids, place, target
+
+
+@partial(jax.jit, donate_argnums=0)
+def train_step(
+    state: Tree, rate: jax.Array, ids: jax.Array, place: jax.Array, target: jax.Array
+) -> tuple[Tree, dict[str, jax.Array]]:
+    """One update; returns the state, which is donated, and the loss."""
+
+    def loss_of(parameters: Parameters) -> jax.Array:
+        return jnp.mean(optax.losses.huber_loss(predict(parameters, ids, place), target, delta=0.2))
+
+    loss, gradient = jax.value_and_grad(loss_of)(state["params"])
+    return stepped(state, gradient, rate), {"loss": loss}
+
+
+def update(state: Tree, rate: float, progress: float, batch: Examples) -> tuple[Tree, dict[str, jax.Array]]:
+    del progress
+    return train_step(state, jnp.float32(rate), *batch)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("f5_tts_server/embedded/assets/lengths.safetensors"))
     parser.add_argument("--sentences", type=int, default=4000)
-    parser.add_argument("--seed", type=int, default=7)
+    arguments_of_fit(parser, run="training/runs/lengths", minutes=1, peak=4e-3)
     arguments = parser.parse_args()
     stream = sentences(arguments.seed)
-    (ids, place, target), _ = examples([next(stream) for _ in range(arguments.sentences)], arguments.seed)
-    steps = EPOCHS * (len(ids) // BATCH)
-    tx = optax.adam(optax.cosine_decay_schedule(PEAK, steps))
-    parameters = initial(place.shape[1], arguments.seed)
-    state = tx.init(parameters)
+    truth_of, _ = examples([next(stream) for _ in range(arguments.sentences)], arguments.seed)
+    state = fresh_state(initial(truth_of[1].shape[1], arguments.seed))
 
-    @partial(jax.jit, donate_argnums=(0, 1))
-    def step(
-        parameters: Parameters, state: optax.OptState, ids: jax.Array, place: jax.Array, target: jax.Array
-    ) -> tuple[Parameters, optax.OptState]:
-        def loss(parameters: Parameters) -> jax.Array:
-            return jnp.mean(optax.losses.huber_loss(predict(parameters, ids, place), target, delta=0.2))
+    def seconds_of(batch: Examples) -> float:
+        return float(np.exp(batch[2]).sum()) * MEL.hop / MEL.sample_rate
 
-        updates, state = tx.update(jax.grad(loss)(parameters), state)
-        return optax.apply_updates(parameters, updates), state
-
-    rng = np.random.default_rng(arguments.seed)
-    for _ in range(EPOCHS):
-        order = rng.permutation(len(ids))
-        for at in range(0, len(order) - BATCH + 1, BATCH):
-            chosen = order[at : at + BATCH]
-            parameters, state = step(parameters, state, ids[chosen], place[chosen], target[chosen])
-
+    parameters = fit(arguments, state, partial(batches, truth_of), update, seconds_of)["average"]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: np.asarray(value) for name, value in parameters.items()}, arguments.out)
 

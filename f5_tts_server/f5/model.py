@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
 from f5_tts_server.f5.unett import UNetT
 from f5_tts_server.f5.vocoder import Vocoder
 from f5_tts_server.joiner import Joiner
+
+Number = TypeVar("Number", bound=np.number[Any])
 
 _ROUND_TO = 64  # frames; lengths are padded to it, so that few different shapes are compiled
 
@@ -93,8 +95,7 @@ class SpeechModel:
         left, right = self.vocoder.context_left, self.vocoder.context_right
         analysis = None
         if self.vocoder.analyses:
-            padded = np.pad(mel, ((0, width - len(mel)), (0, 0)))[None]
-            found = self._analyse(padded, np.array([len(mel)], np.int32))
+            found = self._analyse(padded([mel], width), np.array([len(mel)], np.int32))
             analysis = jax.tree.map(lambda array: np.asarray(array)[0, : len(mel)], found)
         window = np.pad(self.vocoder.prepare(mel, analysis), ((left, right + width - len(mel)), (0, 0)))[None]
         samples = self._decode_block(window, np.int32(-left), np.int32(len(mel)))
@@ -142,13 +143,17 @@ def backbone_inputs(
 
     `cond` is the reference in the backbone's scale and zero where speech is to be made.
     """
-    tokens = np.full((1, n), -1, np.int32)
-    used = plan.tokens[: plan.frames]
-    tokens[0, : len(used)] = used
-    cond = np.zeros((1, n, config.backbone.mel_dim), np.float32)
-    known = reference.mel[: plan.frames]
-    cond[0, : len(known)] = to_backbone_scale(config, known)
+    tokens = padded([plan.tokens[: plan.frames]], n, fill=-1)
+    cond = padded([to_backbone_scale(config, reference.mel[: plan.frames])], n)
     return tokens, cond, np.array([plan.frames], np.int32)
+
+
+def padded(rows: Sequence[NDArray[Number]], n: int, *, fill: int = 0) -> NDArray[Number]:
+    """Rows [n_i, ...] of one type as a batch [b, n, ...], filled up at their ends."""
+    batch = np.full((len(rows), n, *rows[0].shape[1:]), fill, rows[0].dtype)
+    for index, row in enumerate(rows):
+        batch[index, : len(row)] = row
+    return batch
 
 
 def to_backbone_scale(config: ModelConfig, mel: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ from f5_tts_server.byte_lru import ByteLRU
 from f5_tts_server.f5 import sampler
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.frontend import Reference, SegmentPlan
-from f5_tts_server.f5.model import SpeechModel, backbone_inputs, cut_generated, from_backbone_scale
+from f5_tts_server.f5.model import SpeechModel, backbone_inputs, cut_generated, from_backbone_scale, padded
 from f5_tts_server.f5.placement import everywhere, over_slots, parameter_shardings, put
 from f5_tts_server.f5.platform import Platform
 from f5_tts_server.f5.unett import UNetT
@@ -345,8 +345,8 @@ class Programs:
         vocoder, count, analysis = self.model.vocoder, len(frames), None
         if vocoder.analyses:
             width = next(width for width in self._analysed_widths if width >= count)
-            padded = np.pad(frames, ((0, width - count), (0, 0)))[None]
-            found = self._compiled["analyse", width](self._vocoder, padded, np.array([count], np.int32))
+            clip, length = padded([frames], width), np.array([count], np.int32)
+            found = self._compiled["analyse", width](self._vocoder, clip, length)
             analysis = jax.tree.map(lambda array: np.asarray(array)[0, :count], found)
         return vocoder.prepare(frames, analysis)
 
