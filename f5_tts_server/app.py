@@ -18,11 +18,13 @@ from fastapi import FastAPI
 from f5_tts_server import __version__, connections, offline
 from f5_tts_server.api import access, faults, routers
 from f5_tts_server.api.bodies import BodyMiddleware
+from f5_tts_server.api.job_runner import JobRunner
 from f5_tts_server.api.messages import MAX_FRAME
 from f5_tts_server.api.open_requests import OpenRequestsMiddleware
 from f5_tts_server.api.request_id import RequestIdFilter, RequestIdMiddleware
 from f5_tts_server.api.services import Services
 from f5_tts_server.inference_types import Programs, SamplingDefaults
+from f5_tts_server.jobs.store import JobStore
 from f5_tts_server.loading import check_transcription, load_programs, sampling_defaults
 from f5_tts_server.serving import FLUSH_S, DrainingServer, check_address
 from f5_tts_server.settings import Settings, read_settings
@@ -59,12 +61,16 @@ def create_app(
     engine = engine_type(lambda: load(settings), settings.engine_options())
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine.start()
         listener = await _listen_wyoming(services)
+        working = _start_jobs(app, services)
         try:
             yield
         finally:
+            if working is not None:
+                working.cancel()
+                await asyncio.wait({working})
             if listener is not None:
                 listener.close()
             await engine.drain(0 if engine.broken else settings.grace_s)
@@ -88,6 +94,7 @@ def create_app(
         check_transcription=check,
     )
     app.state.services = services
+    app.state.job_store = JobStore(settings.jobs_folder) if settings.jobs_folder is not None else None
     faults.install(app)
     for router in routers(services):
         app.include_router(router)
@@ -103,6 +110,14 @@ def _check_wyoming(host: str, port: int) -> None:
     if find_spec("wyoming") is None:
         raise ValueError("F5_WYOMING_PORT needs the package wyoming: pip install -r requirements-wyoming.txt")
     check_address(host, port)
+
+
+def _start_jobs(app: FastAPI, services: Services) -> asyncio.Task[None] | None:
+    """Go on with the jobs of the folder, where there is one."""
+    if app.state.job_store is None:
+        return None
+    app.state.jobs = runner = JobRunner(services, app.state.job_store)
+    return asyncio.create_task(runner.run())
 
 
 async def _listen_wyoming(services: Services) -> asyncio.Server | None:

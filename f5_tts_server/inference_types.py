@@ -96,7 +96,8 @@ class GenerationRequest:
     The parts are spoken one after another; segments inside a part are cross-faded, parts are set end to end. Parts with
     cues, which all of a request's have or none, are mixed where they overlap, with zeros where nobody speaks. An
     ``open`` request takes further parts through its ticket until the ticket is finished. ``live``: somebody listens
-    while the audio is made, so that it must not come too late. Equal ``parts`` and ``seed`` give equal samples, whatever
+    while the audio is made, so that it must not come too late;
+    ``background``: nobody waits for it, so that all others go first. Equal ``parts`` and ``seed`` give equal samples, whatever
     else the engine is doing. ``timeout_s`` runs from the submission, and again from every part appended to an open
     request. ``sample_rate`` in hertz and ``bit_rate`` in bits a second are those of the encoded clip; None is what suits
     the model and the format.
@@ -114,6 +115,7 @@ class GenerationRequest:
     timeout_s: float = 300.0
     open: bool = False
     live: bool = True
+    background: bool = False
 
 
 # What a client gets ----------------------------------------------------------------------------------------------

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         default=None, description="folder of uploaded voices; without it uploads are refused"
     )
 
+    jobs_folder: Path | None = Field(
+        default=None, description="folder of jobs (/v1/jobs), of this server alone; without it they are refused"
+    )
     lexicon: Path | None = Field(
         default=None,
         description="file of words and how they are said: a JSON object, or lines of word, tab, pronunciation",

@@ -200,7 +200,7 @@ class TTSEngine:
             request,
             arrival=number,
             now=now,
-            due=now + (self.options.first_audio_s if request.live else self.options.whole_clip_s),
+            due=now + self._due_s(request),
             events=EventBuffer(
                 asyncio.get_running_loop(),
                 programs.sample_rate,
@@ -215,6 +215,12 @@ class TTSEngine:
         if not self.ready and self.state is not EngineState.DRAINING:
             job.events.end(Failed(self._not_ready()))
         return RequestTicket(self, job)
+
+    def _due_s(self, request: GenerationRequest) -> float:
+        options = self.options
+        if request.background:
+            return options.background_s
+        return options.first_audio_s if request.live else options.whole_clip_s
 
     def appended(self, job: Job, part: Part | None) -> None:
         """A ticket has taken a part, or with None the end, of an open request."""

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from f5_tts_server.api import dubs, elevenlabs, generate, models, openai_speech, page, probes, speech_websocket, voices
+from f5_tts_server.api import (
+    dubs,
+    elevenlabs,
+    generate,
+    jobs,
+    models,
+    openai_speech,
+    page,
+    probes,
+    speech_websocket,
+    voices,
+)
 from f5_tts_server.api.services import Services
 
 
 def routers(services: Services) -> list[APIRouter]:
     """Every router of the server, in the order of the documentation page. A new protocol is added here."""
-    protocols = (generate, openai_speech, models, speech_websocket, voices, dubs, elevenlabs, probes, page)
+    protocols = (generate, openai_speech, models, speech_websocket, voices, dubs, elevenlabs, jobs, probes, page)
     return [protocol.router(services) for protocol in protocols]

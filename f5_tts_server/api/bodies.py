@@ -15,8 +15,8 @@ from f5_tts_server.api.errors import error_response
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.settings import MIB, Settings
 
-AUDIO_PATHS = ("/v1/generate", "/v1/audio/voices", "/v1/voices/add")
-"""Where bodies may carry audio; elsewhere they are text."""
+AUDIO_PATHS = ("/v1/generate", "/v1/jobs", "/v1/audio/voices", "/v1/voices/add")
+"""Where bodies may carry audio or documents; elsewhere they are short texts."""
 
 BYTES_PER_CHARACTER = 12  # of a character beyond the basic plane, escaped
 BYTES_BESIDE_TEXT = 64 * 1024  # further fields of clients, which are ignored
@@ -51,7 +51,8 @@ class BodyMiddleware:
             error = RequestError(413, "body_too_large", too_large)
             await error_response(error, scope, headers=_CLOSE)(scope, receive, send)
             return
-        form = headers.get(b"content-type", b"").lower().startswith(b"multipart/")
+        # Documents and forms are not parsed by one call, as JSON is.
+        form = headers.get(b"content-type", b"").lower().startswith((b"multipart/", b"text/", b"application/epub"))
         began = asyncio.get_running_loop().time()
         received = structure = 0
         complete = False

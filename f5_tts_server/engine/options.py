@@ -10,7 +10,7 @@ class EngineOptions:
     """Sizes and times that the operator may choose; `main.Settings` documents each.
 
     ``frame_budget`` None takes the model's own. ``first_audio_s`` after a request's arrival its first audio is due,
-    ``whole_clip_s`` that of a clip which nobody hears before it is whole.
+    ``whole_clip_s`` that of a clip which nobody hears before it is whole, ``background_s`` that of one nobody waits for.
     """
 
     max_concurrent_requests: int = 16
@@ -25,3 +25,4 @@ class EngineOptions:
     frame_budget: int | None = None
     first_audio_s: float = 0.3
     whole_clip_s: float = 10.0
+    background_s: float = 600.0
