@@ -17,6 +17,7 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingPolicy
 
 from f5_tts_server.app import create_app
+from f5_tts_server.pool import ModelPool
 from f5_tts_server.settings import read_settings
 from f5_tts_server.tts_engine import EngineState, TTSEngine
 
@@ -43,7 +44,7 @@ def most_at_a_time() -> int:
 def loaded_first(app: FastAPI) -> FastAPI:
     """The application with a lifespan that begins when its model is loaded. Raises RuntimeError when it cannot be."""
     lifespan = app.router.lifespan_context
-    engine: TTSEngine = app.state.engine
+    engine: TTSEngine | ModelPool = app.state.engine
 
     @asynccontextmanager
     async def waiting(app: FastAPI) -> AsyncIterator[Any]:
@@ -72,12 +73,12 @@ def deployment(build: Callable[[], FastAPI], **options: Any) -> serve.Applicatio
 
         async def record_autoscaling_stats(self) -> dict[str, float]:
             """What `replicas_for_work` is given."""
-            engine: TTSEngine = self.app.state.engine
+            engine: TTSEngine | ModelPool = self.app.state.engine
             return {WORK_AHEAD: engine.work_ahead_s}
 
         def check_health(self) -> None:
             """Raises RuntimeError when only a new replica helps."""
-            engine: TTSEngine = self.app.state.engine
+            engine: TTSEngine | ModelPool = self.app.state.engine
             if engine.broken:
                 raise RuntimeError(engine.failure)
 

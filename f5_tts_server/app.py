@@ -23,11 +23,13 @@ from f5_tts_server.api.messages import MAX_FRAME
 from f5_tts_server.api.open_requests import OpenRequestsMiddleware
 from f5_tts_server.api.request_id import RequestIdFilter, RequestIdMiddleware
 from f5_tts_server.api.services import Services
+from f5_tts_server.catalogue import catalogue
 from f5_tts_server.inference_types import Programs, SamplingDefaults
 from f5_tts_server.jobs.store import JobStore
 from f5_tts_server.loading import check_transcription, load_programs, sampling_defaults
+from f5_tts_server.pool import ModelPool
 from f5_tts_server.serving import FLUSH_S, DrainingServer, check_address
-from f5_tts_server.settings import Settings, read_settings
+from f5_tts_server.settings import MIB, Settings, read_settings
 from f5_tts_server.text import Lexicon
 from f5_tts_server.tts_engine import TTSEngine
 from f5_tts_server.voices.store import VoiceError, VoiceStore
@@ -58,7 +60,20 @@ def create_app(
     Loading begins with the application's lifespan, on the engine's inference thread, while the port already answers.
     """
     settings = settings or read_settings()
-    engine = engine_type(lambda: load(settings), settings.engine_options())
+    models = catalogue(settings, defaults)
+    engine: TTSEngine | ModelPool
+    if settings.models_file is None:
+        engine = engine_type(lambda: load(settings), settings.engine_options())
+    else:
+        memory = settings.model_memory_mib
+        engine = ModelPool(
+            models,
+            load,
+            settings.engine_options(),
+            idle_s=settings.model_idle_s,
+            memory=None if memory is None else int(memory * MIB),
+            engine_type=engine_type,
+        )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -82,13 +97,13 @@ def create_app(
     app.state.voices = voices or VoiceStore(settings.voices_folder, EMBEDDED_VOICES, default=settings.voice)
     if settings.fallback_voice is not None:
         app.state.voices.get(settings.fallback_voice)
-    check = partial(check_transcription, settings)
+    check = partial(check_transcription, models.default.settings)
     services = Services(
         settings=settings,
         engine=engine,
         voices=app.state.voices,
         transcriber=Transcriber(),
-        defaults=defaults(settings),
+        models=models,
         access=access.access_of(settings),
         lexicon=Lexicon.load(settings.lexicon, check) if settings.lexicon is not None else Lexicon(),
         check_transcription=check,
@@ -164,7 +179,7 @@ def _not_a_probe(record: logging.LogRecord) -> bool:
 def serve(app: FastAPI) -> int:
     """Run until a signal; gives the process's exit code."""
     settings: Settings = app.state.settings
-    engine: TTSEngine = app.state.engine
+    engine: TTSEngine | ModelPool = app.state.engine
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -100,7 +100,7 @@ class GenerationRequest:
     ``background``: nobody waits for it, so that all others go first. Equal ``parts`` and ``seed`` give equal samples, whatever
     else the engine is doing. ``timeout_s`` runs from the submission, and again from every part appended to an open
     request. ``sample_rate`` in hertz and ``bit_rate`` in bits a second are those of the encoded clip; None is what suits
-    the model and the format.
+    the model and the format. ``model`` is the name of one of several models, None the default.
     """
 
     parts: tuple[Part, ...]
@@ -116,6 +116,7 @@ class GenerationRequest:
     open: bool = False
     live: bool = True
     background: bool = False
+    model: str | None = None
 
 
 # What a client gets ----------------------------------------------------------------------------------------------
@@ -365,6 +366,10 @@ class Programs(Protocol):
     @property
     def compile_count(self) -> int:
         """Programs compiled so far."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held on the device by weights and slots."""
 
     @property
     def frontend(self) -> Frontend: ...

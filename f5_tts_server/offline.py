@@ -34,6 +34,7 @@ from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.api.streaming import read_clip
 from f5_tts_server.formats import whole_file
 from f5_tts_server.inference_types import GenerationRequest, RequestError
+from f5_tts_server.pool import ModelPool
 from f5_tts_server.serving import INTERRUPTED
 from f5_tts_server.settings import Settings
 from f5_tts_server.tts_engine import EngineState, TTSEngine
@@ -59,7 +60,7 @@ class BadLine(Exception):
     """A line that is not a request."""
 
 
-def run(engine: TTSEngine, builder: RequestBuilder, settings: Settings) -> int:
+def run(engine: TTSEngine | ModelPool, builder: RequestBuilder, settings: Settings) -> int:
     """Work off ``settings.offline`` into ``settings.out``; gives the process's exit code.
 
     0 when every line is made; 1 when a line failed, the model did not load, or a file could not be read or written; 130
@@ -76,11 +77,11 @@ def run(engine: TTSEngine, builder: RequestBuilder, settings: Settings) -> int:
 
 
 class _Run:
-    def __init__(self, engine: TTSEngine, builder: RequestBuilder, settings: Settings) -> None:
+    def __init__(self, engine: TTSEngine | ModelPool, builder: RequestBuilder, settings: Settings) -> None:
         self._engine = engine
         self._builder = builder
         self._limit = settings.max_concurrent_requests
-        self._body = generate_body(settings, builder.defaults)
+        self._body = generate_body(settings, builder.models.default.sampling())
         assert settings.offline is not None  # as in `run`
         self._beside = settings.offline.parent
         self._out = settings.out

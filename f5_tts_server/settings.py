@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, NoDecode, SettingsConfigDict, SettingsError
 
 from f5_tts_server.engine.options import EngineOptions
+from f5_tts_server.quality import Quality
 
 PREFIX = "F5_"
 MIB = 2**20
@@ -48,6 +49,19 @@ class Settings(BaseSettings):
     vocab: str | None = Field(default=None, description="vocabulary file of a model that brings none of its own")
     vocoder: str | None = Field(
         default=None, description="vocoder: a folder or hf://owner/repo; by default the model's own"
+    )
+    models_file: Path | None = Field(
+        default=None,
+        description="YAML file of several models that requests choose from, instead of model, config, vocab and vocoder",
+    )
+    model_idle_s: float | None = Field(
+        default=None, gt=0, description="seconds without a request after which a model of the models file is unloaded"
+    )
+    model_memory_mib: float | None = Field(
+        default=None, gt=0, description="memory for loaded models in MiB; idle ones are unloaded to stay within it"
+    )
+    quality: Quality | None = Field(
+        default=None, description="steps, grid and guidance of requests that say nothing of them; else the model's own"
     )
     dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="type of the weights and of what is multiplied with them"
@@ -168,6 +182,15 @@ class Settings(BaseSettings):
         if value != "auto" and not (data.isdecimal() and heads.isdecimal() and int(data) and int(heads)):
             raise ValueError("must be auto or two numbers joined by x, such as 1x1 or 4x2")
         return value
+
+    @model_validator(mode="after")
+    def _one_source_of_models(self) -> Settings:
+        single = ("model", "config", "vocab", "vocoder")
+        if self.models_file is not None and (given := [name for name in single if name in self.model_fields_set]):
+            raise ValueError(f"models_file says what speaks: leave out {', '.join(given)}")
+        if self.models_file is None and (self.model_idle_s or self.model_memory_mib):
+            raise ValueError("model_idle_s and model_memory_mib are for the models of a models_file")
+        return self
 
     @model_validator(mode="after")
     def _slots_hold_a_step(self) -> Settings:

@@ -31,8 +31,10 @@ from typing import Any, ClassVar
 from prometheus_client.core import Metric
 
 from f5_tts_server.byte_lru import ByteLRU
+from f5_tts_server.engine.admission import Outlook
 from f5_tts_server.engine.channel import Channel
 from f5_tts_server.engine.cost import Ledger, whole_seconds
+from f5_tts_server.engine.device import Device
 from f5_tts_server.engine.events import EventBuffer
 from f5_tts_server.engine.job import Assignment, End, Job, Segment, Taken
 from f5_tts_server.engine.limits import Limits, check, check_parts
@@ -56,6 +58,7 @@ from f5_tts_server.inference_types import (
     RequestError,
     Speech,
 )
+from f5_tts_server.limits import STEPS_MAX
 
 log = logging.getLogger("f5.engine")
 
@@ -81,6 +84,8 @@ class TTSEngine:
         load: makes the model's programs; called on the inference thread, which owns the device.
         options: sizes and times.
         clock: seconds, monotonic.
+        device: what it shares with the engines of other models; by default it is alone.
+        metrics: where it counts, if an engine before it has counted there.
 
     ``stages`` are what the threads repeat, by name; complete when `load` has returned.
     """
@@ -90,19 +95,25 @@ class TTSEngine:
     scheduler_type: ClassVar[type[Scheduler]] = Scheduler
 
     def __init__(
-        self, load: Callable[[], Programs], options: EngineOptions, *, clock: Callable[[], float] = time.monotonic
+        self,
+        load: Callable[[], Programs],
+        options: EngineOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        device: Device | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._make_programs = load
         self.options = options
         self._clock = clock
-        self.metrics = Metrics()
+        self.metrics = metrics or Metrics()
+        self._device = device or Device()
         self.state = EngineState.LOADING
         self.failure: str | None = None  # why the engine is broken
         self._drained_by = math.inf  # when a draining engine ends what is left
         self._state_lock = threading.Lock()
         self._programs: Programs | None = None
         self._scheduler: Scheduler | None = None
-        self._compiled_at_ready = 0
         self._compiled: tuple[int, int] | None = None  # programs of the model, while they are compiled and afterwards
         self._say_next = 0.0
         self._loaded = threading.Event()
@@ -115,7 +126,14 @@ class TTSEngine:
         self._jobs: Channel[Assignment] = Channel(active + options.queue_limit, reader=preprocess, writers=(queue,))
         self._segments: Channel[Segment] = Channel(2 * active, reader=inference, writers=(preprocess,))
         self._results: Channel[Taken | End] = Channel(4 * active, reader=postprocess, writers=(inference, preprocess))
-        self._requests = self.queue_type(options, clock=clock, wake=queue, outbox=self._jobs, ledger=self._ledger)
+        self._requests = self.queue_type(
+            options,
+            clock=clock,
+            wake=queue,
+            outbox=self._jobs,
+            ledger=self._ledger,
+            beside=lambda: self._device.beside(self),
+        )
         self.stages: dict[str, Stage] = {"request-queue": self._requests}
         self._threads = [
             StageThread("request-queue", lambda: self._requests, self.stage_died),
@@ -124,6 +142,7 @@ class TTSEngine:
             StageThread("postprocess", lambda: self._when_loaded("postprocess"), self.stage_died),
         ]
         self.metrics.observe(self._collect)
+        self._device.join(self)
 
     # life
 
@@ -140,6 +159,7 @@ class TTSEngine:
         for channel in (self._jobs, self._segments, self._results):
             channel.close()
         self._loaded.set()
+        self._device.leave(self)
         for thread in self._threads:
             thread.join(_JOIN_S)
             if thread.is_alive():
@@ -191,7 +211,7 @@ class TTSEngine:
     def submit(self, request: GenerationRequest) -> RequestTicket:
         """Take a request in, or raise `Refused` or `RequestError`; called from the event loop of its reader."""
         try:
-            programs = self._admit(request)
+            sample_rate = self._admit(request)
         except Refused:
             self.metrics.requests.labels("refused").inc()
             raise
@@ -203,7 +223,7 @@ class TTSEngine:
             due=now + self._due_s(request),
             events=EventBuffer(
                 asyncio.get_running_loop(),
-                programs.sample_rate,
+                sample_rate,
                 clock=self._clock,
                 on_read=self._requests.wake.set,
                 on_end=lambda event: self._ended(number, request.request_id, event),
@@ -212,7 +232,7 @@ class TTSEngine:
         self._ledger.expect(job.arrival, request.parts, request.nfe)
         self._requests.add(job)
         # A stage that died between the check and here has already failed the requests it knew of.
-        if not self.ready and self.state is not EngineState.DRAINING:
+        if not self._takes_in and self.state is not EngineState.DRAINING:
             job.events.end(Failed(self._not_ready()))
         return RequestTicket(self, job)
 
@@ -230,16 +250,22 @@ class TTSEngine:
 
     def limits(self) -> Limits:
         """What a request may ask for, with the model's own limits once it is loaded."""
-        steps, rate = (self._programs.max_steps, self._programs.sample_rate) if self._programs else (1, 0)
-        return Limits(self.options.max_text_chars, self.options.max_timeout_s, steps, rate)
+        steps = self._programs.max_steps if self._programs else STEPS_MAX
+        return Limits(self.options.max_text_chars, self.options.max_timeout_s, steps, self._sample_rate)
 
-    def _admit(self, request: GenerationRequest) -> Programs:
-        if not self.ready or self._programs is None:
+    @property
+    def _takes_in(self) -> bool:
+        early = self.options.early_rate is not None and self.state is EngineState.LOADING
+        return early or self.ready
+
+    def _admit(self, request: GenerationRequest) -> int:
+        """The sample rate of the request's audio."""
+        if not self._takes_in:
             raise self._not_ready()
         check(request, self.limits())
-        active, waiting = self._requests.counts()
+        active, waiting = self._device.counts()
         if active + waiting >= self.options.max_concurrent_requests + self.options.queue_limit:
-            seconds = whole_seconds(self._ledger.seconds_for_a_place())
+            seconds = whole_seconds(self._device.seconds_for_a_place())
             raise Refused(
                 429,
                 "too_many_requests",
@@ -247,7 +273,7 @@ class TTSEngine:
                 f"a place is expected in {seconds} s",
                 seconds,
             )
-        ahead = self._ledger.seconds_for_all()
+        ahead = self._device.work_ahead_s
         if self._ledger.measured and ahead > request.timeout_s:
             seconds = whole_seconds(ahead - request.timeout_s)
             raise Refused(
@@ -256,7 +282,11 @@ class TTSEngine:
                 f"what is ahead takes about {ahead:.0f} s, longer than this request's timeout_s of {request.timeout_s:g} s",
                 seconds,
             )
-        return self._programs
+        return self._sample_rate
+
+    @property
+    def _sample_rate(self) -> int:
+        return self._programs.sample_rate if self._programs else self.options.early_rate or 0
 
     def _not_ready(self) -> Refused:
         if self.state is EngineState.BROKEN:
@@ -292,7 +322,13 @@ class TTSEngine:
 
     def load(self) -> None:
         """Load the model, make the stages and become ready, or broken; called on the inference thread."""
+        with self._device.loading:
+            self._load()
+
+    def _load(self) -> None:
         started = self._clock()
+        if self.state is EngineState.STOPPED:
+            return
         with _collector_paused():
             try:
                 programs = self._make_programs()
@@ -328,6 +364,7 @@ class TTSEngine:
             outbox=self._results,
             ledger=self._ledger,
             metrics=self.metrics,
+            device=self._device,
         )
         self.stages["postprocess"] = Postprocess(
             programs,
@@ -341,11 +378,12 @@ class TTSEngine:
         )
         # Enough that a turn never waits for a prefill, few enough that what is needed first is chosen late.
         self._requests.segments_ahead = programs.step_sizes[-1] + 2
-        self._compiled_at_ready = programs.compile_count
+        self._device.compiled = programs.compile_count
         self._programs = programs
         self._loaded.set()
         self._enter(EngineState.READY)
-        log.info("ready after %.1f s, %d programs compiled", self._clock() - started, self._compiled_at_ready)
+        self._requests.wake.set()
+        log.info("ready after %.1f s, %d programs compiled", self._clock() - started, programs.compile_count)
 
     def _load_first(self) -> Stage | None:
         self.load()
@@ -380,6 +418,27 @@ class TTSEngine:
             if order.index(state) > order.index(self.state):
                 self.state = state
 
+    # what is open, as engines on the same device and their keeper see it
+
+    @property
+    def outlooks(self) -> tuple[Outlook, ...]:
+        return self._requests.outlooks
+
+    @property
+    def places(self) -> int:
+        return self._requests.places
+
+    def counts(self) -> tuple[int, int]:
+        return self._requests.counts()
+
+    def seconds_for_a_place(self) -> float:
+        return self._ledger.seconds_for_a_place()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the model holds on the device; 0 until it is loaded."""
+        return self._programs.nbytes if self._programs else 0
+
     # reports
 
     def health(self) -> dict[str, Any]:
@@ -412,7 +471,10 @@ class TTSEngine:
         return {str(b): {"in_use": scheduler.slots_in_use(b), "of": scheduler.slots} for b in programs.buckets}
 
     def _collect(self) -> Iterable[Metric]:
-        compiled = self._programs.compile_count - self._compiled_at_ready if self._programs else 0
+        programs = (
+            None if self._device.loading.locked() else self._programs
+        )  # programs are counted in the whole process
+        compiled = programs.compile_count - self._device.compiled if programs else 0
         queues = self._queues(*self._requests.counts())
         yield gauge("f5_ready", "1 when requests are taken in.", {"": float(self.ready)})
         yield gauge("f5_queue_depth", "What waits where.", {k: float(v[0]) for k, v in queues.items()}, "queue")

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,10 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 
 @contextmanager
 def serving(folder: Path, programs: ToyPrograms, **settings: Any) -> Iterator[ServerThread]:
-    """A server of the toy model in this process, with these settings, until the block ends; `folder` holds its voices."""
+    """A server of the toy model in this process, with these settings, until the block ends; `folder` holds its voices.
+
+    With a `models_file` its models are all like `programs`.
+    """
     import uvicorn
 
     from f5_tts_server.app import create_app
@@ -140,10 +143,15 @@ def serving(folder: Path, programs: ToyPrograms, **settings: Any) -> Iterator[Se
     from f5_tts_server.voices.store import VoiceStore
     from tests.clips import embedded_voices
 
-    chosen = Settings(model="toy", compilation_cache=None, **settings)
+    single = "models_file" not in settings
+    if single:
+        settings["model"] = "toy"
+    chosen = Settings(compilation_cache=None, **settings)
     voices = VoiceStore(folder / "uploads", embedded_voices(folder / "embedded"), max_voices=3)
     defaults = SamplingDefaults(nfe=8, cfg_strength=2.0, sway=True)
-    app = create_app(chosen, load=lambda _: programs, defaults=lambda _: defaults, voices=voices)
+    # Each of several models has programs of its own.
+    load = (lambda _: programs) if single else (lambda _: replace(programs))
+    app = create_app(chosen, load=load, defaults=lambda _: defaults, voices=voices)
     listener = socket.create_server(("127.0.0.1", 0))
     # The loop that the product runs in; packages that only tests use bring another.
     config = uvicorn.Config(app, log_config=None, lifespan="on", loop="asyncio", timeout_graceful_shutdown=2)

@@ -14,6 +14,7 @@ import soundfile
 
 from f5_tts_server import offline
 from f5_tts_server.api.request_builder import RequestBuilder
+from f5_tts_server.catalogue import catalogue
 from f5_tts_server.inference_types import SamplingDefaults
 from f5_tts_server.settings import Settings
 from f5_tts_server.tts_engine import TTSEngine
@@ -44,7 +45,9 @@ def run_file(folder: Path, load: Callable[[], ToyPrograms] = ToyPrograms) -> int
     settings = Settings(offline=folder / "in.jsonl", out=folder / "out", max_concurrent_requests=4, queue_limit=0)
     engine = TTSEngine(load, settings.engine_options())
     voices = VoiceStore(None, folder / "embedded")
-    builder = RequestBuilder(voices, Transcriber(), SamplingDefaults(nfe=4), settings.timeout_s)
+    builder = RequestBuilder(
+        voices, Transcriber(), catalogue(settings, lambda _: SamplingDefaults(nfe=4)), settings.timeout_s
+    )
     return offline.run(engine, builder, settings)
 
 
@@ -173,7 +176,9 @@ def test_a_file_that_is_not_there_is_said_in_a_sentence(folder: Path, capsys: py
     settings = Settings(offline=folder / "none.jsonl", out=folder / "out")
     engine = TTSEngine(ToyPrograms, settings.engine_options())
     voices = VoiceStore(None, folder / "embedded")
-    builder = RequestBuilder(voices, Transcriber(), SamplingDefaults(), settings.timeout_s)
+    builder = RequestBuilder(
+        voices, Transcriber(), catalogue(settings, lambda _: SamplingDefaults()), settings.timeout_s
+    )
     assert offline.run(engine, builder, settings) == 1
     assert "none.jsonl" in capsys.readouterr().err
 

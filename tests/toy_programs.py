@@ -106,6 +106,7 @@ class ToyPrograms:
     max_steps: int = 64
     vocode_block: int = 32
     compile_count: int = 0
+    nbytes: int = 0
     references: int = 0  # prepared so far
     steps: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)  # bucket and slots of each step call
 

@@ -37,7 +37,7 @@ class ErrorBody(BaseModel):
 
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "the body is not JSON"},
-    404: {"model": ErrorBody, "description": "the voice is unknown"},
+    404: {"model": ErrorBody, "description": "the voice or the model is unknown"},
     408: {"model": ErrorBody, "description": "the body did not come in time"},
     413: {"model": ErrorBody, "description": "the body is too large"},
     422: {"model": ErrorBody, "description": "a field is missing, wrong or over its limit"},
@@ -127,6 +127,7 @@ ELEVENLABS = _ElevenLabs(
         "speed": "voice_settings.speed",
         "reference": "voice_id",
         "voice": "voice_id",
+        "model": "model_id",
     }
 )
 VOICES = Dialect({"reference": "audio_sample"})

@@ -21,7 +21,7 @@ def router(services: Services) -> APIRouter:
     """The two endpoints, with this server's limits and this model's defaults in their schema."""
     routes = APIRouter(prefix="/v1", tags=["speech"])
     settings, engine, builder = services.settings, services.engine, services.builder
-    body_type = generate_body(settings, services.defaults)
+    body_type = generate_body(settings, services.models.default.sampling())
 
     async def submit(request: Request, body: GenerateBody, *, live: bool) -> Ticket:
         """A ticket whose input is known to be good, so that what is wrong can still be said with a status."""

@@ -18,14 +18,14 @@ from f5_tts_server.api.services import Services
 def router(services: Services) -> APIRouter:
     """The lists' routes."""
     routes = APIRouter(prefix="/v1", tags=["OpenAI"])
-    # The names that clients of OpenAI's API ask for stand for the one model there is.
-    names = list(dict.fromkeys((services.settings.model, "tts-1", "tts-1-hd")))
+    entries, names = services.models.entries, services.models.names
 
     @routes.get("/models")
     async def models(request: Request) -> JSONResponse:
-        """The model, also under OpenAI's names; a bare list of ElevenLabs' shape for ElevenLabs' clients."""
+        """The models by all their names; each once, in a bare list of ElevenLabs' shape, for ElevenLabs' clients."""
         if is_elevenlabs(request.headers):
-            return JSONResponse([_elevenlabs(services.settings.model, services.settings.max_text_chars)])
+            most = services.settings.max_text_chars
+            return JSONResponse([_elevenlabs(entry.name, most) for entry in entries])
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "f5-tts"} for name in names]
         return JSONResponse({"object": "list", "data": data})
 

@@ -1,8 +1,8 @@
 """OpenAI's speech API: `POST /v1/audio/speech`.
 
-After the published specification (https://platform.openai.com/docs/api-reference/audio/createSpeech). `model` may be
-any name, as clients send OpenAI's; there is one model here. `instructions` are accepted and have no effect: F5-TTS takes
-its style from the voice's clip.
+After the published specification (https://platform.openai.com/docs/api-reference/audio/createSpeech). `model` is one of
+the models here; where there is only one it may be any name, as clients send OpenAI's. `instructions` are accepted and
+have no effect: F5-TTS takes its style from the voice's clip.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SpeechBody(SpeechOptions):
         json_schema_extra={"examples": [{"model": "tts-1", "input": "Hello from the server.", "voice": "alloy"}]},
     )
 
-    model: Name = Field(description="Any name; this server has one model.")
+    model: Name = Field(description="One of `GET /v1/models`; any name where the server has one model.")
     input: Text = Field(min_length=1, max_length=MAX_INPUT, description="The text to speak.")
     voice: Name | VoiceId | None = Field(None, description="Id or name of a stored voice, or one of OpenAI's names.")
     instructions: str | None = Field(None, max_length=4096, description="Accepted, without effect.")

@@ -33,6 +33,16 @@ class Compiled(BaseModel):
     of: int
 
 
+class ModelState(BaseModel):
+    """One of several models."""
+
+    state: str = Field(description="unloaded, loading, ready, draining, broken or failed")
+    failure: str | None = Field(description="why it could not be loaded")
+    compiled: Compiled | None = Field(description="its programs; null before the first")
+    nbytes: int = Field(description="memory that it holds on the device")
+    requests: int = Field(description="open ones")
+
+
 class EngineHealth(BaseModel):
     """The four threads and what is between them."""
 
@@ -42,6 +52,7 @@ class EngineHealth(BaseModel):
     queues: dict[str, QueueState]
     slots: dict[str, SlotState] = Field(description="by bucket of padded frames")
     compiled: Compiled | None = Field(description="programs of the model; null before the first")
+    models: dict[str, ModelState] | None = Field(None, description="by name, where there are several")
 
 
 class Orchestrator(BaseModel):
@@ -75,7 +86,7 @@ def router(services: Services) -> APIRouter:
         """The state of the model and of the engine."""
         state = EngineHealth(**engine.health())
         orchestrator = Orchestrator(
-            model=settings.model,
+            model=services.models.default.name,
             device_mesh=settings.device_mesh,
             dtype=settings.dtype,
             loaded=state.state in ("ready", "draining"),

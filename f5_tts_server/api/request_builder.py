@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from f5_tts_server.api.speech_options import SpeechOptions
-from f5_tts_server.inference_types import GenerationRequest, Part, RequestError, SamplingDefaults, VoiceClip
+from f5_tts_server.catalogue import Catalogue
+from f5_tts_server.inference_types import GenerationRequest, Part, RequestError, VoiceClip
 from f5_tts_server.limits import SEED_MAX
 from f5_tts_server.text import Composer, Lexicon, TextError, compose
 from f5_tts_server.text.lexicon import CheckTranscription
@@ -26,15 +27,15 @@ _NO_WORDS = Lexicon()
 class RequestBuilder:
     """Makes requests. It decodes, may transcribe, and reads whole texts: routers call it on a worker thread.
 
-    Fields of errors have the engine's names, as `api.faults` renames them. Whatever is missing in the options is the
-    model's recommendation, ``defaults``; ``timeout_s`` is the deadline of requests that set none, ``fallback`` the voice
-    of those that name an unknown one, ``lexicon`` the server's own, and ``check_transcription`` refuses, by a ValueError,
-    what the model cannot speak.
+    Fields of errors have the engine's names, as `api.faults` renames them. Whatever the options leave open is what
+    ``models`` has for the model that they name; ``timeout_s`` is the deadline of requests that set none, ``fallback`` the
+    voice of those that name an unknown one, ``lexicon`` the server's own, and ``check_transcription`` refuses, by a
+    ValueError, what the model cannot speak.
     """
 
     voices: VoiceStore
     transcriber: Transcriber
-    defaults: SamplingDefaults
+    models: Catalogue
     timeout_s: float
     fallback: str | None = None
     lexicon: Lexicon = _NO_WORDS
@@ -109,20 +110,30 @@ class RequestBuilder:
     def request(
         self, parts: tuple[Part, ...], options: SpeechOptions, *, format: str, request_id: str, open: bool = False
     ) -> GenerationRequest:
-        """The request for parts that are made already, or, if ``open``, come later."""
-        defaults = self.defaults
+        """The request for parts that are made already, or, if ``open``, come later.
+
+        Raises RequestError: the model is unknown.
+        """
+        model = self.models.find(options.model, foreign=options.foreign)
+        defaults = model.sampling(options.quality, thrifty=options.foreign)
+        # A schema shows the defaults of one model; only what the client sent counts.
+        steps, guidance, sway = (
+            getattr(options, name) if name in options.model_fields_set else None
+            for name in ("num_inference_steps", "guidance_scale", "use_sway_sampling")
+        )
         return GenerationRequest(
             parts=parts,
             request_id=request_id,
             seed=secrets.randbelow(SEED_MAX + 1) if options.seed is None else options.seed,
-            nfe=defaults.nfe if options.num_inference_steps is None else options.num_inference_steps,
-            cfg_strength=defaults.cfg_strength if options.guidance_scale is None else options.guidance_scale,
-            sway=defaults.sway if options.use_sway_sampling is None else options.use_sway_sampling,
+            nfe=defaults.nfe if steps is None else steps,
+            cfg_strength=defaults.cfg_strength if guidance is None else guidance,
+            sway=defaults.sway if sway is None else sway,
             format=format,
             sample_rate=options.sample_rate,
             bit_rate=options.bit_rate,
             timeout_s=self.timeout_s if options.timeout_s is None else options.timeout_s,
             open=open,
+            model=model.name,
         )
 
     def _voice_lexicon(self, clip: VoiceClip) -> Lexicon:

@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from f5_tts_server.api.access import Access
 from f5_tts_server.api.request_builder import RequestBuilder
-from f5_tts_server.inference_types import Engine, SamplingDefaults
+from f5_tts_server.catalogue import Catalogue
+from f5_tts_server.inference_types import Engine
 from f5_tts_server.settings import Settings
 from f5_tts_server.text import Lexicon
 from f5_tts_server.text.lexicon import CheckTranscription
@@ -55,7 +56,7 @@ class Services:
     engine: ServedEngine
     voices: VoiceStore
     transcriber: Transcriber
-    defaults: SamplingDefaults
+    models: Catalogue
     access: Access
     lexicon: Lexicon
     check_transcription: CheckTranscription
@@ -69,7 +70,7 @@ class Services:
         return RequestBuilder(
             self.voices,
             self.transcriber,
-            self.defaults,
+            self.models,
             settings.timeout_s,
             settings.fallback_voice,
             self.lexicon,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from f5_tts_server.limits import CFG_MAX, SECONDS_MAX, SECONDS_MIN, SEED_MAX, SPEED_MAX, SPEED_MIN, STEPS_MAX
+from f5_tts_server.quality import Quality
 from f5_tts_server.text.lexicon import REQUEST_ENTRIES_MAX
 
 
@@ -48,6 +49,18 @@ class SpeechOptions(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
+    foreign: ClassVar[bool] = True
+    """Whether the protocol is another server's, whose clients name that server's models and know nothing of steps."""
+
+    model: Name | None = Field(
+        None,
+        # ElevenLabs' name for it
+        validation_alias=AliasChoices("model", "model_id"),
+        description="One of `GET /v1/models`, where the server has several; by default the first.",
+    )
+    quality: Quality | None = Field(
+        None, description="A choice of steps and guidance, which those fields overrule; by default the server's."
+    )
     seed: Seed | None = None
     num_inference_steps: Steps | None = None
     guidance_scale: Guidance | None = None
@@ -89,6 +102,7 @@ class OwnOptions(SpeechOptions):
 
     # Lax mode would take true for 1 and "3" for 3; a client that sends those has a fault worth telling.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    foreign = False
 
     @model_validator(mode="before")
     @classmethod

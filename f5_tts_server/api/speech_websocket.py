@@ -55,7 +55,6 @@ SENTENCES_AHEAD = 2  # that are made while one is being sent
 class SessionConfig(SpeechOptions):
     """How a session's text is spoken."""
 
-    model: Name | None = None
     voice: Name | None = None
     response_format: Format = "wav"
     speed: Speed = 1.0

@@ -24,6 +24,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._live: _Live | None = None
         self.requests = Counter(
             "f5_requests",
             "Requests by how they ended; refused ones never entered.",
@@ -67,8 +68,16 @@ class Metrics:
         )
 
     def observe(self, collect: Callable[[], Iterable[Metric]]) -> None:
-        """Add metrics that are read at scrape time."""
-        self.registry.register(_Live(collect))
+        """Add metrics that are read at scrape time; they take the place of those of an engine before."""
+        self.forget()
+        self._live = _Live(collect)
+        self.registry.register(self._live)
+
+    def forget(self) -> None:
+        """Drop the metrics that are read at scrape time, with the engine that they are read from."""
+        if self._live is not None:
+            self.registry.unregister(self._live)
+            self._live = None
 
 
 class _Live:

@@ -11,6 +11,7 @@ class EngineOptions:
 
     ``frame_budget`` None takes the model's own. ``first_audio_s`` after a request's arrival its first audio is due,
     ``whole_clip_s`` that of a clip which nobody hears before it is whole, ``background_s`` that of one nobody waits for.
+    With ``early_rate`` requests are taken in while the model, which has this sample rate, is being loaded.
     """
 
     max_concurrent_requests: int = 16
@@ -26,3 +27,4 @@ class EngineOptions:
     first_audio_s: float = 0.3
     whole_clip_s: float = 10.0
     background_s: float = 600.0
+    early_rate: int | None = None

@@ -10,6 +10,7 @@ due later, in the end. Others than urgent segments, whose listener has nothing t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NewType
@@ -117,6 +118,10 @@ class Scheduler:
 
     def slots_in_use(self, bucket: int) -> int:
         return self.slots - len(self._free[bucket])
+
+    def due(self) -> float:
+        """When the first of all segments is needed; infinity when there is none."""
+        return min((segment.due() for segment in self._segments.values()), default=math.inf)
 
     def place(self) -> list[Placement]:
         """Give free slots to waiting segments."""

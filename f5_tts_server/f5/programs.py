@@ -209,6 +209,14 @@ class Programs:
         """Programs that XLA has compiled, or found in its cache, in this process."""
         return _compilations
 
+    @property
+    def nbytes(self) -> int:
+        """Memory held on the devices by the weights, the vocoder and the slots of all buckets."""
+        config = self.model.config.backbone
+        frame = 4 * config.mel_dim + 2 * config.dim * self._dtype.itemsize
+        weights = sum(array.nbytes for array in jax.tree.leaves((self._parameters, self._vocoder)))
+        return weights + self.slots * sum(self.buckets) * frame
+
     # Device work, preprocess thread ---------------------------------------------------------------------------------
 
     def schedule(self, nfe: int, sway: bool) -> Schedule:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
-import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -24,39 +23,20 @@ from f5_tts_server.inference_types import (
     Cue,
     CuesTooShort,
     Done,
-    Failed,
     GenerationRequest,
     Pause,
     Refused,
     RequestError,
-    Samples,
     Speech,
     VoiceClip,
 )
-from f5_tts_server.tts_engine import EngineState, RequestTicket, TTSEngine
-from tests.clips import file, speech
-from tests.toy_programs import RATE, Plan, ToyPrograms, expected
+from f5_tts_server.tts_engine import EngineState, TTSEngine
+from tests.asked import CLIP, NFE, audio, by_hand, clip, collect, error, pcm, request, until
+from tests.toy_programs import RATE, Plan, ToyPrograms
 
 LONG = "It was a bright cold day in April and the clocks were striking thirteen as the wind blew dust around. " * 4
-NFE = 8
-_ids = itertools.count()
 
 pytestmark = pytest.mark.anyio
-
-
-def clip(seconds: float = 1.0) -> VoiceClip:
-    return VoiceClip(file(speech(seconds)), "some words")
-
-
-CLIP = clip()
-REF_FRAMES = 93
-
-
-def request(text: str = "Hello there, how are you today?", **changes: Any) -> GenerationRequest:
-    made = GenerationRequest(
-        parts=(Speech(text, CLIP),), request_id=f"r{next(_ids)}", seed=5, nfe=NFE, format="pcm", timeout_s=30
-    )
-    return dataclasses.replace(made, **changes)
 
 
 @asynccontextmanager
@@ -69,55 +49,6 @@ async def running(programs: ToyPrograms | None = None, **options: Any) -> AsyncI
         yield engine
     finally:
         engine.stop()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    for _ in range(int(seconds / 0.005)):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("waited in vain")
-
-
-async def collect(ticket: RequestTicket) -> tuple[list[AudioChunk], Done | Failed]:
-    events = [event async for event in ticket]
-    terminal = [event for event in events if not isinstance(event, AudioChunk)]
-    assert len(terminal) == 1 and events[-1] is terminal[0], "there must be exactly one terminal event, the last"
-    chunks = [event for event in events if isinstance(event, AudioChunk)]
-    assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
-    return chunks, terminal[0]
-
-
-def pcm(chunks: list[AudioChunk]) -> Samples:
-    data = b"".join(chunk.data for chunk in chunks)
-    return (np.frombuffer(data, "<i2") / 32767).astype(np.float32)
-
-
-async def audio(ticket: RequestTicket) -> Samples:
-    chunks, end = await collect(ticket)
-    assert isinstance(end, Done), end
-    return pcm(chunks)
-
-
-async def error(ticket: RequestTicket) -> RequestError:
-    _, end = await collect(ticket)
-    assert isinstance(end, Failed)
-    return end.error
-
-
-def by_hand(
-    toy: ToyPrograms, asked: GenerationRequest, first_seconds: float = EngineOptions().first_segment_s
-) -> Samples:
-    return expected(
-        toy,
-        *asked.parts,
-        seed=asked.seed,
-        nfe=asked.nfe,
-        cfg=asked.cfg_strength,
-        sway=asked.sway,
-        first_seconds=first_seconds,
-        ref_frames=REF_FRAMES,
-    )
 
 
 @pytest.mark.parametrize("run_ahead", [0, 1])

@@ -37,12 +37,13 @@ def add(routes: APIRouter, services: Services) -> None:
         voice_id: str,
         output_format: str = DEFAULT_FORMAT,
         language_code: str | None = None,
+        model_id: str | None = None,
         inactivity_timeout: str = DEFAULT_IDLE_S,
     ) -> None:
         async def run(connection: Connection) -> None:
             format = format_named(output_format, services.sample_rate)
             message, _ = await connection.opening()
-            contexts = _Contexts(services, connection, voice_id, format, language_code)
+            contexts = _Contexts(services, connection, voice_id, format, language_code, model_id)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     await contexts.serve(message, tasks)
@@ -56,13 +57,20 @@ class _Contexts:
     """The open texts of a connection."""
 
     def __init__(
-        self, services: Services, connection: Connection, voice: str, format: OutputFormat, language: str | None
+        self,
+        services: Services,
+        connection: Connection,
+        voice: str,
+        format: OutputFormat,
+        language: str | None,
+        model: str | None,
     ) -> None:
         self._services = services
         self._connection = connection
         self._voice = voice
         self._format = format
         self._language = language
+        self._model = model
         self._open: dict[str, WrittenSpeech] = {}
         self._begun = 0
 
@@ -117,7 +125,13 @@ class _Contexts:
             raise RequestError(429, "too_many_contexts", f"{MOST_CONTEXTS} contexts are open, which is the limit")
         request_id = f"{current_request_id()}-{self._begun}"
         speech = await WrittenSpeech.begin(
-            self._services, self._voice, opening, format=self._format, language=self._language, request_id=request_id
+            self._services,
+            self._voice,
+            opening,
+            format=self._format,
+            language=self._language,
+            model=self._model,
+            request_id=request_id,
         )
         self._begun += 1
         self._open[name] = speech

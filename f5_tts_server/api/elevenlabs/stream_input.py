@@ -27,13 +27,20 @@ def add(routes: APIRouter, services: Services) -> None:
         voice_id: str,
         output_format: str = DEFAULT_FORMAT,
         language_code: str | None = None,
+        model_id: str | None = None,
         inactivity_timeout: str = DEFAULT_IDLE_S,
     ) -> None:
         async def run(connection: Connection) -> None:
             format = format_named(output_format, services.sample_rate)
             _, opening = await connection.opening()
             speech = await WrittenSpeech.begin(
-                services, voice_id, opening, format=format, language=language_code, request_id=current_request_id()
+                services,
+                voice_id,
+                opening,
+                format=format,
+                language=language_code,
+                model=model_id,
+                request_id=current_request_id(),
             )
             try:
                 async with asyncio.TaskGroup() as tasks:

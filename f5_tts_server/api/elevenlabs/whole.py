@@ -23,7 +23,6 @@ class ConvertBody(ElevenLabsOptions):
     """A whole text."""
 
     text: Text = Field(min_length=1, max_length=MAX_TEXT)
-    model_id: str | None = None
 
     def request(self, builder: RequestBuilder, voice: str, format: OutputFormat, request_id: str) -> GenerationRequest:
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises."""

@@ -56,14 +56,17 @@ class WrittenSpeech:
         *,
         format: OutputFormat,
         language: str | None,
+        model: str | None,
         request_id: str,
     ) -> WrittenSpeech:
-        """The speech that a first message asks for; ``language`` is the address's, which a message may overrule.
+        """The speech that a first message asks for; ``language`` and ``model`` are the address's, which a message may overrule.
 
         Raises what `RequestBuilder` raises.
         """
         if opening.language is None:
             opening = opening.model_copy(update={"language": language})
+        if opening.model is None:
+            opening = opening.model_copy(update={"model": model})
         builder = services.builder
         speed = opening.voice_settings.speed if opening.voice_settings else None
         clip = await to_thread.run_sync(builder.stored, voice)

@@ -2,7 +2,8 @@
 
 A turn: take in what is prefilled, let go of what has ended, insert into free slots, dispatch the steps that the scheduler
 picked, hand on what is finished. Then wait for an earlier turn, not for this one, where the device can be kept busy that
-way: on an accelerator one turn is always queued behind the one that runs.
+way: on an accelerator one turn is always queued behind the one that runs. Engines that share the device take turns, see
+`engine.device`.
 
 A step that fails takes its bucket's state with it, because the state was donated. Every segment is then begun again from
 its prefilled inputs, which gives the same samples: the rows of the failed call each alone from then on, so that the one
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 
 from f5_tts_server.engine.channel import Channel
 from f5_tts_server.engine.cost import Ledger
+from f5_tts_server.engine.device import Device
 from f5_tts_server.engine.job import End, Segment, Taken, internal_error
 from f5_tts_server.engine.metrics import Metrics
 from f5_tts_server.engine.scheduler import Batch, Key, Placement, Scheduler
@@ -56,6 +58,7 @@ class Inference:
         outbox: Channel[Taken | End],
         ledger: Ledger,
         metrics: Metrics,
+        device: Device,
     ) -> None:
         self._programs = programs
         self._scheduler = scheduler
@@ -65,6 +68,7 @@ class Inference:
         self._outbox = outbox
         self._ledger = ledger
         self._metrics = metrics
+        self._device = device
         self._states = {bucket: programs.new_state(bucket) for bucket in programs.buckets}
         self._segments: dict[Key, Segment] = {}
         self._turns: deque[_Turn] = deque()
@@ -82,14 +86,15 @@ class Inference:
         self._let_go()
         if not self._segments and not self._turns:
             return math.inf
-        for placement in self._scheduler.place():
-            self._insert(placement)
-        self._dispatch(self._scheduler.pick())
-        for placement in self._scheduler.finished():
-            self._take(placement)
-        self._hand_on()
-        while len(self._turns) > (self._programs.run_ahead if self._segments else 0):
-            self._wait(self._turns.popleft())
+        with self._device.turn(self._scheduler.due()):
+            for placement in self._scheduler.place():
+                self._insert(placement)
+            self._dispatch(self._scheduler.pick())
+            for placement in self._scheduler.finished():
+                self._take(placement)
+            self._hand_on()
+            while len(self._turns) > (self._programs.run_ahead if self._segments else 0):
+                self._wait(self._turns.popleft())
         return 0.0
 
     def _schedule(self, segment: Segment, *, alone: bool) -> None:

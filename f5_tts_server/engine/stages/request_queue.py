@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from f5_tts_server.engine.admission import Outlook, can_begin
 from f5_tts_server.engine.channel import Channel, Closed
 from f5_tts_server.engine.cost import Ledger, Piece
+from f5_tts_server.engine.device import Work
 from f5_tts_server.engine.job import Assignment, Job, Segment
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.inference_types import Failed, RequestError
@@ -47,8 +48,10 @@ class RequestQueue:
         wake: set when there may be something to do.
         outbox: jobs whose next segment is to be prepared; room for every request that is taken in.
         ledger: what requests cost.
+        beside: the work of other engines on the same device.
 
-    ``segments_ahead``, later segments in flight over all requests, is set when the model's slots are known.
+    ``segments_ahead``, later segments in flight over all requests, is set when the model's slots are known, and is 0 until
+    then: nothing begins.
     """
 
     def __init__(
@@ -59,13 +62,17 @@ class RequestQueue:
         wake: threading.Event,
         outbox: Channel[Assignment],
         ledger: Ledger,
+        beside: Callable[[], Sequence[Work]] = tuple,
     ) -> None:
         self._options = options
         self._clock = clock
         self.wake = wake
         self._outbox = outbox
         self._ledger = ledger
-        self.segments_ahead = 1
+        self._beside = beside
+        self.segments_ahead = 0
+        self.outlooks: tuple[Outlook, ...] = ()  # of what is worked on, for the engines beside; replaced as a whole
+        self.places = 0  # taken by it
         self._lock = threading.Lock()
         self._waiting: deque[Job] = deque()
         self._active: dict[int, Job] = {}
@@ -174,15 +181,20 @@ class RequestQueue:
 
     def _activate(self) -> list[Job]:
         started: list[Job] = []
+        if not self.segments_ahead:
+            return started
         now = self._clock()
         working = [job for job in self._active.values() if not self._rests(job, now)]
         outlooks = [self._outlook(job) for job in working]
-        places = self._options.max_concurrent_requests - sum(not self._well_ahead(job, now) for job in working)
+        beside = self._beside()
+        others = [outlook for work in beside for outlook in work.outlooks]
+        taken = sum(not self._well_ahead(job, now) for job in working)
+        places = self._options.max_concurrent_requests - taken - sum(work.places for work in beside)
         for job in list(self._waiting):
             if places <= 0:
                 break
             outlook = self._outlook(job)
-            if outlooks and not can_begin(now, outlooks, outlook):
+            if (outlooks or others) and not can_begin(now, outlooks + others, outlook):
                 if now - job.submitted > _PASSED_FOR_S:
                     break
                 continue
@@ -191,7 +203,9 @@ class RequestQueue:
             job.active = job.preparing = True
             started.append(job)
             places -= 1
+            taken += 1
             outlooks.append(outlook)
+        self.outlooks, self.places = tuple(outlooks), taken
         return started
 
     def _outlook(self, job: Job) -> Outlook:
