@@ -146,6 +146,7 @@ _BY_PATH = {
     "/v1/voices": ELEVENLABS,
     "/v2/voices": ELEVENLABS,
     "/v1/user": ELEVENLABS,
+    "/v1/pronunciation-dictionaries": ELEVENLABS,
 }
 
 

@@ -46,7 +46,7 @@ class VoiceFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         path.mkdir(parents=True, exist_ok=True)
         with self.locked():
             for leftover in sorted(path.iterdir()):
@@ -56,20 +56,20 @@ class VoiceFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else, in this process or another, changes the folder meanwhile."""
-        with (self._path / _LOCK).open("ab") as file:
+        with (self.path / _LOCK).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def ids(self) -> set[str]:
         """Of the voices that are there."""
-        return {name for name in os.listdir(self._path) if VOICE_ID.fullmatch(name)}  # noqa: PTH208 - names only
+        return {name for name in os.listdir(self.path) if VOICE_ID.fullmatch(name)}  # noqa: PTH208 - names only
 
     def version(self, voice_id: str) -> tuple[int, ...]:
         """Changes when one of a voice's files does."""
         times = []
         for name in ("", _AUDIO, _TRANSCRIPT, _FACTS, _LEXICON):
             try:
-                times.append((self._path / voice_id / name).stat().st_mtime_ns)
+                times.append((self.path / voice_id / name).stat().st_mtime_ns)
             except OSError:
                 times.append(0)
         return tuple(times)
@@ -80,7 +80,7 @@ class VoiceFolder:
 
     def words(self, voice_id: str) -> dict[str, Any]:
         """A voice's lexicon as it was written, empty where it has none. Raises as `facts` does."""
-        return self._object(voice_id, _LEXICON) if (self._path / voice_id / _LEXICON).exists() else {}
+        return self._object(voice_id, _LEXICON) if (self.path / voice_id / _LEXICON).exists() else {}
 
     def clip(self, voice_id: str) -> VoiceClip:
         """A voice's reference. Raises ValueError where a file is too large or its text not UTF-8."""
@@ -88,32 +88,32 @@ class VoiceFolder:
 
     def write(self, voice_id: str, facts: dict[str, Any], clip: VoiceClip) -> None:
         """Put a voice on the disk, as a whole or not at all; the folder is locked by the caller."""
-        incoming = self._path / f"{_INCOMING}{voice_id}"
+        incoming = self.path / f"{_INCOMING}{voice_id}"
         try:
             incoming.mkdir()
             _write_file(incoming / _AUDIO, clip.audio)
             _write_file(incoming / _TRANSCRIPT, clip.text.encode())
             _write_file(incoming / _FACTS, json.dumps(facts, ensure_ascii=False, indent=1).encode())
             _sync_folder(incoming)
-            incoming.rename(self._path / voice_id)
+            incoming.rename(self.path / voice_id)
         except OSError:
             shutil.rmtree(incoming, ignore_errors=True)
             raise
-        _sync_folder(self._path)
+        _sync_folder(self.path)
 
     def write_words(self, voice_id: str, words: dict[str, str]) -> None:
         """Put a voice's lexicon on the disk, in place of the one before; the folder is locked by the caller."""
-        incoming = self._path / voice_id / f"{_LEXICON}.new"
+        incoming = self.path / voice_id / f"{_LEXICON}.new"
         incoming.unlink(missing_ok=True)  # a crash may have left one
         _write_file(incoming, json.dumps(words, ensure_ascii=False, indent=1).encode())
-        incoming.rename(self._path / voice_id / _LEXICON)
-        _sync_folder(self._path / voice_id)
+        incoming.rename(self.path / voice_id / _LEXICON)
+        _sync_folder(self.path / voice_id)
 
     def remove(self, voice_id: str) -> None:
         """Take a voice off the disk; the folder is locked by the caller."""
-        outgoing = self._path / f"{_OUTGOING}{voice_id}"
-        (self._path / voice_id).rename(outgoing)
-        _sync_folder(self._path)
+        outgoing = self.path / f"{_OUTGOING}{voice_id}"
+        (self.path / voice_id).rename(outgoing)
+        _sync_folder(self.path)
         _clear(outgoing)
 
     def _object(self, voice_id: str, name: str) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class VoiceFolder:
 
     def _read(self, voice_id: str, name: str) -> bytes:
         limit = _MAX_BYTES[name]
-        with (self._path / voice_id / name).open("rb") as file:
+        with (self.path / voice_id / name).open("rb") as file:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise ValueError(f"{name} has more than {limit} bytes")

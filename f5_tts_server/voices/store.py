@@ -148,9 +148,9 @@ class VoiceStore:
         self._default = None if default is None else self.get(default).id
 
     @property
-    def keeps_uploads(self) -> bool:
-        """Whether the operator has set a folder for them."""
-        return self._folder is not None
+    def folder(self) -> Path | None:
+        """Where uploads are kept; None where none are."""
+        return None if self._folder is None else self._folder.path
 
     @property
     def default(self) -> StoredVoice:

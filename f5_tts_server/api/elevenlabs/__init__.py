@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from f5_tts_server.api.elevenlabs import account, multi_stream_input, stream_input, voices, whole
+from f5_tts_server.api.elevenlabs import account, dictionaries, multi_stream_input, stream_input, voices, whole
 from f5_tts_server.api.services import Services
 
 
@@ -17,6 +17,7 @@ def router(services: Services) -> APIRouter:
     routes = APIRouter(tags=["ElevenLabs"])
     whole.add(routes, services)
     voices.add(routes, services)
+    dictionaries.add(routes, services)
     account.add(routes, services)
     stream_input.add(routes, services)
     multi_stream_input.add(routes, services)

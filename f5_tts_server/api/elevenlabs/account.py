@@ -49,7 +49,7 @@ def add(routes: APIRouter, services: Services) -> None:
             "professional_voice_slots_used_in_workspace": 0,
             "professional_voice_limit": 0,
             "can_extend_voice_limit": False,
-            "can_use_instant_voice_cloning": services.voices.keeps_uploads,
+            "can_use_instant_voice_cloning": services.voices.folder is not None,
             "can_use_professional_voice_cloning": False,
             "current_overage": {"amount": "0", "currency": "usd"},
             "open_invoices": [],

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from f5_tts_server.api.elevenlabs.dictionaries import Locators
 from f5_tts_server.api.speech_options import SpeechOptions, Speed
 from f5_tts_server.formats import UnknownFormat, UnknownRate, check_rates
 from f5_tts_server.inference_types import RequestError
@@ -29,6 +30,7 @@ class ElevenLabsOptions(SpeechOptions):
     """What whole texts and those still being written have in common; `apply_text_normalization` is `read_numbers`."""
 
     voice_settings: VoiceSettings | None = None
+    pronunciation_dictionary_locators: Locators | None = None
     apply_text_normalization: Literal["auto", "on", "off"] | None = None
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from f5_tts_server.api.elevenlabs.body import DEFAULT_FORMAT, ElevenLabsOptions, OutputFormat, format_named
-from f5_tts_server.api.request_builder import RequestBuilder
+from f5_tts_server.api.elevenlabs.dictionaries import lexicons
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
@@ -24,10 +24,12 @@ class ConvertBody(ElevenLabsOptions):
 
     text: Text = Field(min_length=1, max_length=MAX_TEXT)
 
-    def request(self, builder: RequestBuilder, voice: str, format: OutputFormat, request_id: str) -> GenerationRequest:
+    def request(self, services: Services, voice: str, format: OutputFormat, request_id: str) -> GenerationRequest:
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises."""
         speed = self.voice_settings.speed if self.voice_settings else None
-        composer = builder.composer(builder.stored(voice), self, speed=speed)
+        builder = services.builder
+        words = lexicons(services, self.pronunciation_dictionary_locators or ())
+        composer = builder.composer(builder.stored(voice), self, speed=speed, lexicons=words)
         return builder.whole(
             self.text if self.ssml else without_tags(self.text),
             composer,
@@ -39,7 +41,7 @@ class ConvertBody(ElevenLabsOptions):
 
 def add(routes: APIRouter, services: Services) -> None:
     """Add the routes."""
-    settings, engine, builder = services.settings, services.engine, services.builder
+    settings, engine = services.settings, services.engine
 
     # Their `stream` differs only in when their server begins to answer; here both begin with the first audio.
     @routes.post("/v1/text-to-speech/{voice_id}", response_class=Response)
@@ -49,7 +51,7 @@ def add(routes: APIRouter, services: Services) -> None:
     ) -> Response:
         """Speech as an audio file that begins before it is finished."""
         format = format_named(output_format, services.sample_rate)
-        asked = await to_thread.run_sync(body.request, builder, voice_id, format, current_request_id())
+        asked = await to_thread.run_sync(body.request, services, voice_id, format, current_request_id())
         ticket = engine.submit(asked)
         await admit(ticket, request.receive)
         return TicketStream(

@@ -10,6 +10,7 @@ from typing import Any
 from anyio import to_thread
 
 from f5_tts_server.api.elevenlabs.body import ElevenLabsOptions, OutputFormat
+from f5_tts_server.api.elevenlabs.dictionaries import lexicons
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
 from f5_tts_server.inference_types import AudioChunk, Failed, GenerationRequest, Part, Ticket
@@ -70,8 +71,9 @@ class WrittenSpeech:
         builder = services.builder
         speed = opening.voice_settings.speed if opening.voice_settings else None
         clip = await to_thread.run_sync(builder.stored, voice)
+        words = await to_thread.run_sync(lexicons, services, opening.pronunciation_dictionary_locators or ())
         request = builder.request((), format.on(opening), format=format.format, request_id=request_id, open=True)
-        return cls(services, builder.composer(clip, opening, speed=speed), request)
+        return cls(services, builder.composer(clip, opening, speed=speed, lexicons=words), request)
 
     async def write(self, text: str, *, flush: bool = False) -> None:
         """Add text; its sentences are spoken as they complete, with ``flush`` all of it at once.
