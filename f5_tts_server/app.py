@@ -28,6 +28,7 @@ from f5_tts_server.inference_types import Programs, SamplingDefaults
 from f5_tts_server.jobs.store import JobStore
 from f5_tts_server.loading import check_transcription, load_programs, sampling_defaults
 from f5_tts_server.pool import ModelPool
+from f5_tts_server.recognizer.listener import EnglishListener
 from f5_tts_server.serving import FLUSH_S, DrainingServer, check_address
 from f5_tts_server.settings import MIB, Settings, read_settings
 from f5_tts_server.text import Lexicon
@@ -64,7 +65,7 @@ def create_app(
     models = catalogue(settings, defaults)
     engine: TTSEngine | ModelPool
     if settings.models_file is None:
-        engine = engine_type(lambda: load(settings), settings.engine_options())
+        engine = engine_type(lambda: load(settings), settings.engine_options(), listener=EnglishListener())
     else:
         memory = settings.model_memory_mib
         engine = ModelPool(
@@ -74,6 +75,7 @@ def create_app(
             idle_s=settings.model_idle_s,
             memory=None if memory is None else int(memory * MIB),
             engine_type=engine_type,
+            listener=EnglishListener(),
         )
 
     @asynccontextmanager

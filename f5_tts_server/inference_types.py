@@ -101,6 +101,7 @@ class GenerationRequest:
     else the engine is doing. ``timeout_s`` runs from the submission, and again from every part appended to an open
     request. ``sample_rate`` in hertz and ``bit_rate`` in bits a second are those of the encoded clip; None is what suits
     the model and the format. ``model`` is the name of one of several models, None the default.
+    ``timestamps``: its chunks say when what is said in them.
     """
 
     parts: tuple[Part, ...]
@@ -117,9 +118,48 @@ class GenerationRequest:
     live: bool = True
     background: bool = False
     model: str | None = None
+    timestamps: bool = False
 
 
 # What a client gets ----------------------------------------------------------------------------------------------
+
+
+class TimedWord(Protocol):
+    """A word of a segment: characters ``first`` to ``last`` of its text, and when it is said, in seconds."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def last(self) -> int: ...
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenSegment:
+    """A segment's text, and from when to when it is heard, in seconds of the joined clip.
+
+    ``words`` count from ``start``; None where it is not known when they are said, since their language is not.
+    """
+
+    text: str
+    start: float
+    end: float
+    words: tuple[TimedWord, ...] | None
+
+
+class Listener(Protocol):
+    """What hears finished speech, on the postprocess thread, of parts whose language it knows."""
+
+    def knows(self, text: str) -> bool:
+        """Whether it knows the language of a part's text. Called on the preprocess thread."""
+
+    def words(self, text: str, samples: Samples) -> Sequence[TimedWord] | None:
+        """When each word of a segment's text is said in its samples at the model's rate; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +167,8 @@ class AudioChunk:
     """Encoded audio; the ``data`` of all chunks of a request, joined, is one valid file.
 
     ``samples`` is how many samples of the model's were put into the encoder for this chunk, ``sample_rate`` that of the
-    encoded clip. ``last`` marks the chunk after which nothing but `Done` follows (and follows at once).
+    encoded clip. ``last`` marks the chunk after which nothing but `Done` follows (and follows at once). ``segments``, for
+    requests with ``timestamps``: those of which the first audio is in this chunk or in the next ones.
     """
 
     data: bytes = field(repr=False)
@@ -135,6 +176,7 @@ class AudioChunk:
     index: int
     sample_rate: int
     last: bool = False
+    segments: tuple[SpokenSegment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +194,8 @@ class Metadata:
 
     ``samples``: of the clip, at ``sample_rate``, its own; what a codec adds is not counted.
     ``underruns``: how often, and ``underrun_time`` for how long in all, a listener who plays from the first chunk on was
-    without audio before the end. ``overruns``: the cues that are spoken beyond their end.
+    without audio before the end. ``overruns``: the cues that are spoken beyond their end. ``spoken``: of a request
+    with ``timestamps``, all segments of its chunks.
     """
 
     request_id: str
@@ -167,6 +210,7 @@ class Metadata:
     underruns: int
     underrun_time: float
     overruns: tuple[Overrun, ...] = ()
+    spoken: tuple[SpokenSegment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +335,9 @@ class Plan(Protocol):
     def frames(self) -> int: ...
     @property
     def quiet_frames(self) -> int: ...
+    @property
+    def words(self) -> tuple[TimedWord, ...] | None:
+        """When each word is said after the segment's beginning, where that is planned."""
 
 
 class Prefilled(Protocol):

@@ -35,6 +35,11 @@ class Joiner:
         self._length = 0  # samples this segment will have
         self._more = True
 
+    @property
+    def start(self) -> int:
+        """Where the segment that has begun last begins in the part, in samples."""
+        return self._start
+
     def begin(self, length: int, *, more: bool) -> None:
         """A segment of ``length`` samples follows; ``more``: and it is not the last of its part."""
         if self._written != self._length:

@@ -23,7 +23,7 @@ from f5_tts_server.catalogue import Catalogue, CatalogueEntry
 from f5_tts_server.engine.device import Device
 from f5_tts_server.engine.metrics import Metrics, gauge
 from f5_tts_server.engine.options import EngineOptions
-from f5_tts_server.inference_types import GenerationRequest, Programs, Refused
+from f5_tts_server.inference_types import GenerationRequest, Listener, Programs, Refused
 from f5_tts_server.settings import MIB, Settings
 from f5_tts_server.tts_engine import EngineState, RequestTicket, TTSEngine
 
@@ -63,6 +63,7 @@ class ModelPool:
         idle_s: seconds without a request after which a model is unloaded; None is never.
         memory: bytes that loaded models may hold; None is no limit. What a model needs is known once it was loaded.
         clock: seconds, monotonic.
+        listener: of each engine, see `TTSEngine`.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class ModelPool:
         memory: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         engine_type: type[TTSEngine] = TTSEngine,
+        listener: Listener | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._load = load
@@ -83,6 +85,7 @@ class ModelPool:
         self._memory = memory
         self._clock = clock
         self._engine_type = engine_type
+        self._listener = listener
         self.device = Device()
         self.models = {entry.name: Model(entry) for entry in catalogue.entries}
         self.metrics = _AllMetrics(self)
@@ -208,7 +211,11 @@ class ModelPool:
         """An engine for a model that has none; it is to be started. Under the lock."""
         model.failure, model.noted, model.used = None, False, self._clock()
         model.engine = self._engine_type(
-            lambda: self._load_within_memory(model), self._options, device=self.device, metrics=model.metrics
+            lambda: self._load_within_memory(model),
+            self._options,
+            device=self.device,
+            metrics=model.metrics,
+            listener=self._listener,
         )
         self._wake.set()
         return model.engine

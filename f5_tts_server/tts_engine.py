@@ -51,6 +51,7 @@ from f5_tts_server.inference_types import (
     Event,
     Failed,
     GenerationRequest,
+    Listener,
     Part,
     PreparedReference,
     Programs,
@@ -86,6 +87,7 @@ class TTSEngine:
         clock: seconds, monotonic.
         device: what it shares with the engines of other models; by default it is alone.
         metrics: where it counts, if an engine before it has counted there.
+        listener: says when words are said, for models that do not plan it.
 
     ``stages`` are what the threads repeat, by name; complete when `load` has returned.
     """
@@ -102,12 +104,14 @@ class TTSEngine:
         clock: Callable[[], float] = time.monotonic,
         device: Device | None = None,
         metrics: Metrics | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self._make_programs = load
         self.options = options
         self._clock = clock
         self.metrics = metrics or Metrics()
         self._device = device or Device()
+        self._listener = listener
         self.state = EngineState.LOADING
         self.failure: str | None = None  # why the engine is broken
         self._drained_by = math.inf  # when a draining engine ends what is left
@@ -354,6 +358,7 @@ class TTSEngine:
             ends=self._results,
             references=self._references,
             ledger=self._ledger,
+            listener=self._listener,
         )
         self.stages["inference"] = Inference(
             programs,
@@ -375,6 +380,7 @@ class TTSEngine:
             inbox=self._results,
             ledger=self._ledger,
             metrics=self.metrics,
+            listener=self._listener,
         )
         # Enough that a turn never waits for a prefill, few enough that what is needed first is chosen late.
         self._requests.segments_ahead = programs.step_sizes[-1] + 2

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from f5_tts_server.inference_types import Part, Pause, Samples, StepRow
+from f5_tts_server.inference_types import Part, Pause, Samples, StepRow, TimedWord
 from f5_tts_server.joiner import FADE_SECONDS
 
 HOP = 256
@@ -45,6 +45,7 @@ class Plan:
     ref_frames: int
     frames: int
     quiet_frames: int = 0
+    words: tuple[TimedWord, ...] | None = None
 
 
 @dataclass(frozen=True)

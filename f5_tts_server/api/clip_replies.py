@@ -2,9 +2,9 @@
 
 # Annotations are not deferred here: FastAPI reads the models' types.
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
@@ -12,8 +12,9 @@ from starlette.types import Receive
 
 from f5_tts_server.api.errors import Dialect
 from f5_tts_server.api.streaming import PING, TicketStream, sse_event, whole_clip
+from f5_tts_server.api.timestamps import Detail, SegmentTimes, SubtitleFormat, segment_times, subtitles
 from f5_tts_server.formats import whole_file
-from f5_tts_server.inference_types import AudioChunk, Failed, Metadata, Ticket
+from f5_tts_server.inference_types import AudioChunk, Failed, Metadata, SpokenSegment, Ticket
 from f5_tts_server.settings import Settings
 
 
@@ -48,7 +49,11 @@ class StreamEvent(BaseModel):
     chunk_index: int = Field(description="from 0")
     is_final: bool
     sample_rate: int
+    timestamps: list[SegmentTimes] | None = Field(
+        None, description="where asked for: the segments that begin in this chunk or in the next ones"
+    )
     metadata: StreamMetadata | None = Field(None, description="in the final event only")
+    subtitles: str | None = Field(None, description="where asked for: the whole file, in the final event only")
 
 
 class GenerateReply(BaseModel):
@@ -59,6 +64,8 @@ class GenerateReply(BaseModel):
     duration: float
     sample_rate: int
     seed: int
+    timestamps: list[SegmentTimes] | None = Field(None, description="where asked for: all segments in order")
+    subtitles: str | None = Field(None, description="where asked for: the whole file")
     metadata: StreamMetadata
 
 
@@ -69,11 +76,18 @@ EVENTS_REPLY: dict[str, Any] = {
 """For the OpenAPI document of a route that answers with `clip_events`."""
 
 
-def clip_events(ticket: Ticket, settings: Settings, dialect: Dialect) -> TicketStream:
+class Wanted(NamedTuple):
+    """What is told beside the audio."""
+
+    timestamps: Detail | None = None
+    subtitles: SubtitleFormat | None = None
+
+
+def clip_events(ticket: Ticket, settings: Settings, dialect: Dialect, wanted: Wanted = Wanted()) -> TicketStream:  # noqa: B008 - immutable
     """Speech as server-sent events, while it is being made. The ticket is accepted already."""
     return TicketStream(
         ticket,
-        _events(ticket, dialect),
+        _events(ticket, dialect, wanted),
         media_type="text/event-stream",
         ping=PING,
         ping_s=settings.ping_s,
@@ -81,7 +95,7 @@ def clip_events(ticket: Ticket, settings: Settings, dialect: Dialect) -> TicketS
     )
 
 
-async def clip_reply(ticket: Ticket, format: str, receive: Receive) -> Response:
+async def clip_reply(ticket: Ticket, format: str, receive: Receive, wanted: Wanted = Wanted()) -> Response:  # noqa: B008
     """Speech as one reply: the very samples that the events carry. Raises RequestError when the request fails."""
     clip = await whole_clip(ticket, receive)
     if clip is None:
@@ -94,13 +108,15 @@ async def clip_reply(ticket: Ticket, format: str, receive: Receive) -> Response:
         duration=metadata.duration,
         sample_rate=metadata.sample_rate,
         seed=metadata.seed,
+        timestamps=_times(metadata.spoken, wanted),
+        subtitles=subtitles(metadata.spoken, wanted.subtitles) if wanted.subtitles else None,
         metadata=_describe(metadata),
     )
     # A long clip is tens of megabytes: written once, by compiled code, it does not hold up the event loop.
     return Response(reply.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-async def _events(ticket: Ticket, dialect: Dialect) -> AsyncIterator[bytes]:
+async def _events(ticket: Ticket, dialect: Dialect, wanted: Wanted) -> AsyncIterator[bytes]:
     """One event for each chunk, the last one with the metadata, or an ``error`` event."""
     last: AudioChunk | None = None
     async for event in ticket:
@@ -108,22 +124,33 @@ async def _events(ticket: Ticket, dialect: Dialect) -> AsyncIterator[bytes]:
             if event.last:
                 last = event  # the metadata follows at once and goes into the same event
             else:
-                yield sse_event(_chunk(event))
+                yield sse_event(_chunk(event, wanted))
         elif isinstance(event, Failed):
             yield sse_event(dialect.body(dialect.translate(event.error)), name="error")
         else:
             assert last is not None  # `Done` follows the chunk that is marked as the last
             final = {"is_final": True, "metadata": _describe(event.metadata).model_dump(exclude_none=True)}
-            yield sse_event({**_chunk(last), **final})
+            if wanted.subtitles:
+                final["subtitles"] = subtitles(event.metadata.spoken, wanted.subtitles)
+            yield sse_event({**_chunk(last, wanted), **final})
 
 
-def _chunk(chunk: AudioChunk) -> dict[str, Any]:
-    return {
+def _chunk(chunk: AudioChunk, wanted: Wanted) -> dict[str, Any]:
+    event: dict[str, Any] = {
         "audio_chunk": base64.b64encode(chunk.data).decode(),
         "chunk_index": chunk.index,
         "is_final": False,
         "sample_rate": chunk.sample_rate,
     }
+    if chunk.segments and (times := _times(chunk.segments, wanted)):
+        event["timestamps"] = [one.model_dump(exclude_none=True) for one in times]
+    return event
+
+
+def _times(segments: Sequence[SpokenSegment], wanted: Wanted) -> list[SegmentTimes] | None:
+    if wanted.timestamps is None:
+        return None
+    return [segment_times(segment, wanted.timestamps) for segment in segments]
 
 
 def _describe(metadata: Metadata) -> StreamMetadata:

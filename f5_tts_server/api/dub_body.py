@@ -39,6 +39,7 @@ class DubBody(OwnOptions):
     )
     response_format: Format = Field("wav", description="Format of the audio.")
     duration: None = Field(None, description="Not for dubs: they last as long as their cues say.")
+    timestamps: None = Field(None, description="Not for dubs: their cues are where the file has them.")
 
     def request(self, builder: RequestBuilder, request_id: str) -> GenerationRequest:
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises, and RequestError."""

@@ -8,7 +8,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 
-from f5_tts_server.api.clip_replies import EVENTS_REPLY, GenerateReply, clip_events, clip_reply
+from f5_tts_server.api.clip_replies import EVENTS_REPLY, GenerateReply, Wanted, clip_events, clip_reply
 from f5_tts_server.api.errors import ERROR_RESPONSES, GENERATE
 from f5_tts_server.api.generate_body import EXAMPLES, GenerateBody, generate_body
 from f5_tts_server.api.request_id import current_request_id
@@ -34,12 +34,15 @@ def router(services: Services) -> APIRouter:
     async def stream(request: Request, body: Annotated[body_type, Body(openapi_examples=EXAMPLES)]) -> Response:  # type: ignore[valid-type]
         """Speech as server-sent events, while it is being made."""
         ticket = await submit(request, body, live=True)
-        return clip_events(ticket, settings, GENERATE)
+        asked: GenerateBody = body
+        return clip_events(ticket, settings, GENERATE, Wanted(asked.timestamps, asked.subtitles))
 
     @routes.post("/generate", responses={**ERROR_RESPONSES, 200: {"model": GenerateReply}})
     async def generate(request: Request, body: Annotated[body_type, Body(openapi_examples=EXAMPLES)]) -> Response:  # type: ignore[valid-type]
         """Speech as one reply: the very samples that the stream sends."""
         asked: GenerateBody = body
-        return await clip_reply(await submit(request, asked, live=False), asked.response_format, request.receive)
+        ticket = await submit(request, asked, live=False)
+        wanted = Wanted(asked.timestamps, asked.subtitles)
+        return await clip_reply(ticket, asked.response_format, request.receive, wanted)
 
     return routes

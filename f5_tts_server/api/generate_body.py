@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
 from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.api.speech_options import Format, Guidance, OwnOptions, Speed, Steps, Sway, Text, Timeout
+from f5_tts_server.api.timestamps import SubtitleFormat
 from f5_tts_server.inference_types import GenerationRequest, RequestError, SamplingDefaults, VoiceClip
 from f5_tts_server.limits import REFERENCE_TEXT_MAX
 from f5_tts_server.settings import Settings
@@ -34,11 +36,15 @@ class GenerateBody(OwnOptions):
     )
     speed_factor: Speed = 1.0
     response_format: Format = Field("wav", description="Format of the audio.")
+    subtitles: SubtitleFormat | None = Field(
+        None, description="Send subtitles along: an SRT or WebVTT file, in the reply or in the stream's final event."
+    )
 
     def request(self, builder: RequestBuilder, request_id: str) -> GenerationRequest:
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises, and RequestError."""
         composer = builder.composer(self._clip(builder), self, speed=self.speed_factor)
-        return builder.whole(self.gen_text, composer, self, format=self.response_format, request_id=request_id)
+        asked = builder.whole(self.gen_text, composer, self, format=self.response_format, request_id=request_id)
+        return replace(asked, timestamps=asked.timestamps or self.subtitles is not None)
 
     def _clip(self, builder: RequestBuilder) -> VoiceClip:
         if self.ref_audio_base64 is None:

@@ -21,6 +21,7 @@ from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Format, Name, SpeechOptions, Speed, Text
 from f5_tts_server.api.streaming import PING, TicketStream, admit, audio_file, sse_event
+from f5_tts_server.api.timestamps import Detail, segment_times
 from f5_tts_server.formats import FORMATS
 from f5_tts_server.inference_types import AudioChunk, Failed, GenerationRequest, Ticket
 
@@ -75,7 +76,7 @@ def router(services: Services) -> APIRouter:
         events = body.stream_format == "sse"
         return TicketStream(
             ticket,
-            _events(ticket, len(body.input)) if events else audio_file(ticket),
+            _events(ticket, len(body.input), body.timestamps) if events else audio_file(ticket),
             media_type="text/event-stream" if events else FORMATS[body.response_format].media_type,
             ping=PING if events else None,
             ping_s=settings.ping_s,
@@ -86,10 +87,14 @@ def router(services: Services) -> APIRouter:
     return routes
 
 
-async def _events(ticket: Ticket, characters: int) -> AsyncIterator[bytes]:
+async def _events(ticket: Ticket, characters: int, detail: Detail | None) -> AsyncIterator[bytes]:
     async for event in ticket:
         if isinstance(event, AudioChunk):
-            yield sse_event({"type": "speech.audio.delta", "audio": base64.b64encode(event.data).decode()})
+            delta: dict[str, Any] = {"type": "speech.audio.delta", "audio": base64.b64encode(event.data).decode()}
+            if detail and event.segments:
+                times = (segment_times(segment, detail) for segment in event.segments)
+                delta["timestamps"] = [one.model_dump(exclude_none=True) for one in times]
+            yield sse_event(delta)
         elif isinstance(event, Failed):
             yield sse_event({"type": "speech.audio.error", **OPENAI.body(OPENAI.translate(event.error))})
         else:

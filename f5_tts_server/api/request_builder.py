@@ -134,6 +134,7 @@ class RequestBuilder:
             timeout_s=self.timeout_s if options.timeout_s is None else options.timeout_s,
             open=open,
             model=model.name,
+            timestamps=options.timestamps is not None,
         )
 
     def _voice_lexicon(self, clip: VoiceClip) -> Lexicon:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from f5_tts_server.api.timestamps import Detail
 from f5_tts_server.limits import CFG_MAX, SECONDS_MAX, SECONDS_MIN, SEED_MAX, SPEED_MAX, SPEED_MIN, STEPS_MAX
 from f5_tts_server.quality import Quality
 from f5_tts_server.text.lexicon import REQUEST_ENTRIES_MAX
@@ -95,6 +96,9 @@ class SpeechOptions(BaseModel):
     )
     ssml: bool = Field(False, description="The text is a document of SSML: see docs/pronunciation.md.")
     strip_markup: bool = Field(False, description="Leave out Markdown and emoji.")
+    timestamps: Detail | None = Field(
+        None, description="Tell when each `segment`, `word` or `character` is said, in seconds of the joined file."
+    )
 
 
 class OwnOptions(SpeechOptions):

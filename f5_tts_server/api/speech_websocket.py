@@ -9,6 +9,9 @@ The messages are those that vllm-omni and sglang-omni share:
         "total_bytes", "error"}; at the end {"type": "session.done", "total_sentences"}, or {"type": "error", "message",
         "code", "param"}
 
+With our own `timestamps` in the configuration {"type": "audio.timestamps", "sentence_index", "segments"} comes before the
+audio that it is about, in seconds of its sentence's file.
+
 Sentences are spoken as they complete, and a long first clause before its sentence is; the audio of each is one file of
 its own. `input.commit` (vllm-omni's word) is the same as `input.flush`. After `session.done` the connection takes another
 `session.config`.
@@ -32,6 +35,7 @@ from f5_tts_server.api.messages import INTERNAL, close, close_at_fault, receive_
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Format, Name, SpeechOptions, Speed
+from f5_tts_server.api.timestamps import segment_times
 from f5_tts_server.inference_types import (
     AudioChunk,
     Event,
@@ -259,6 +263,15 @@ class _Session:
                 )
             if isinstance(event, AudioChunk):
                 total += len(event.data)
+                if (detail := self._config.timestamps) and event.segments:
+                    times = (segment_times(segment, detail) for segment in event.segments)
+                    await tell(
+                        {
+                            "type": "audio.timestamps",
+                            "sentence_index": sentence.index,
+                            "segments": [one.model_dump(exclude_none=True) for one in times],
+                        }
+                    )
                 await tell(self._audio(sentence.index, event.data))
                 continue
             self._open.discard(sentence.ticket)

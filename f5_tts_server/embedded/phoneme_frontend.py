@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from f5_tts_server import given_sounds
 from f5_tts_server.embedded.lengths import FRAMES_A_TOKEN, LengthModel, allocate
-from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES, phonemes, silent_letters
+from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES, phonemes, said, silent_letters, written_words
 from f5_tts_server.embedded.pronunciation import known_words, transcribe_words
 from f5_tts_server.f5.config import MelConfig
-from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
+from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan, Word
 from f5_tts_server.f5.text import Vocab
 from f5_tts_server.text import TextError, clauses
 
@@ -126,9 +126,30 @@ class PhonemeFrontend(Frontend):
         counts = allocate(shared, frames // FRAMES_A_TOKEN)
         tokens = np.repeat(self._vocab.ids([*heard.sounds, *symbols]), counts)
         overhang = reference.mel[reference_frames:frames]
+        ends = FRAMES_A_TOKEN * np.cumsum(counts)[len(heard.sounds) :] - reference_frames
         quiet = round((_LEAD + _TAIL) * wanted / float(lengths.sum()))
         return SegmentPlan(
-            text, tokens, ref_frames=reference_frames, frames=frames, overhang=overhang, quiet_frames=quiet
+            text,
+            tokens,
+            ref_frames=reference_frames,
+            frames=frames,
+            overhang=overhang,
+            quiet_frames=quiet,
+            words=self._words(text, ends),
+        )
+
+    def _words(self, text: str, ends: NDArray[np.int64]) -> tuple[Word, ...]:
+        """When each word is said: `ends` are the frames at which the pause before the text and its symbols end."""
+        seconds_a_frame = self._mel.hop / self._mel.sample_rate
+        spoken, spans, at = [], [], 0
+        for item in said(text):
+            if item.sounds[0] not in PAUSES:
+                spoken.append(item)
+                spans.append((float(ends[at]) * seconds_a_frame, float(ends[at + len(item.sounds)]) * seconds_a_frame))
+            at += len(item.sounds)
+        return tuple(
+            Word(text[first:last], first, last, spans[indices[0]][0], spans[indices[-1]][1])
+            for first, last, indices in written_words(text, spoken)
         )
 
     def _timing(self, reference: Reference) -> _Timing:

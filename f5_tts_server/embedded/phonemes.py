@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -198,6 +199,22 @@ def said(text: str) -> list[Said]:
     elif items[-1].sounds == (",",):
         items[-1] = items[-1]._replace(sounds=(".",))
     return items
+
+
+def written_words(text: str, spoken: Sequence[Said]) -> list[tuple[int, int, list[int]]]:
+    """What stands between spaces and is spoken: its first character, the one after its last, and which of the words of
+    `said(text)` it is read as ("25%" is three)."""
+    found: list[tuple[int, int, list[int]]] = []
+    stretches = re.finditer(r"\S+", text)
+    stretch = next(stretches, None)
+    for index, item in enumerate(spoken):
+        while stretch is not None and stretch.end() <= item.start:
+            stretch = next(stretches, None)
+        assert stretch is not None  # what is spoken stands in the text
+        if not found or found[-1][0] != stretch.start():
+            found.append((stretch.start(), stretch.end(), []))
+        found[-1][2].append(index)
+    return found
 
 
 def phonemes(text: str) -> list[str]:

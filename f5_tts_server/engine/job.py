@@ -86,6 +86,7 @@ class Utterance:
     speed: float
     exact: int | None  # samples the part must have
     cue: Cue | None
+    known: bool  # whether the listener knows its language
     texts: deque[str]
     seconds: deque[float | None]  # of each text's segment
 
@@ -120,6 +121,7 @@ class Segment:
     next_cue: float  # where the one after it begins, in seconds of the clip; infinite after the last
     more: bool  # another segment of the same part follows
     silence: float  # seconds before it
+    known: bool  # whether the listener knows its part's language
     position: float  # seconds into the clip at which it begins, as far as lengths were known
 
     @property

@@ -57,6 +57,9 @@ class Metrics:
         self.underrun_seconds = Counter(
             "f5_underrun_seconds", "Seconds for which such listeners had no audio.", registry=self.registry
         )
+        self.listening_seconds = Counter(
+            "f5_listening_seconds", "Seconds of work for the times of words.", registry=self.registry
+        )
         self.cues = Counter("f5_cues", "Cues of dubs that were spoken.", registry=self.registry)
         self.overruns = Counter(
             "f5_cue_overruns", "Cues of dubs that had less time than they needed.", registry=self.registry

@@ -32,6 +32,22 @@ class Reference:
     nbytes: int  # memory it holds
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a text and when it is said, in seconds from the beginning of the audio.
+
+    ``text`` is ``source[first:last]`` of the text: what stands between two spaces, its punctuation included. ``score``
+    from 0 to 1: how sure it is that the word is heard there.
+    """
+
+    text: str
+    first: int
+    last: int
+    start: float
+    end: float
+    score: float = 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class SegmentPlan:
     """One piece of text, ready for the model.
@@ -47,6 +63,7 @@ class SegmentPlan:
     # [k, 100], mel frames of the reference at `ref_frames` and beyond: known, so the output keeps them.
     overhang: NDArray[np.float32]
     quiet_frames: int = 0  # of the speech, planned as silence at its two ends
+    words: tuple[Word, ...] | None = None  # where the front end plans when each one is said
 
 
 class Frontend(ABC):

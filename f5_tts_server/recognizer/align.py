@@ -5,14 +5,14 @@ Every phoneme lasts two frames (21 ms) or more; between any two words, and at bo
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from f5_tts_server.embedded.phonemes import PAUSES, Said, said
+from f5_tts_server.embedded.phonemes import PAUSES, Said, said, written_words
+from f5_tts_server.f5.frontend import Word
 from f5_tts_server.recognizer.network import CLASS_OF, MEL, Recognizer, recognizer
 
 LARGEST = 24_000_000
@@ -27,22 +27,6 @@ class AlignmentError(ValueError):
     """A text that cannot be laid along the audio; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word of a text and when it is said, in seconds from the beginning of the audio.
-
-    ``text`` is ``source[first:last]``: what stands between two spaces, its punctuation included. ``score`` from 0 to 1:
-    the geometric mean of the posteriors of its phonemes.
-    """
-
-    text: str
-    first: int
-    last: int
-    start: float
-    end: float
-    score: float
-
-
 def align(samples: Array, text: str, *, network: Recognizer | None = None) -> tuple[Word, ...]:
     """The words of ``text`` in order, in samples [n], mono float32 at 24 kHz. Words that have no sound are left out.
 
@@ -54,7 +38,8 @@ def align(samples: Array, text: str, *, network: Recognizer | None = None) -> tu
     if not spoken:
         raise AlignmentError(f"nothing of the text {text[:40]!r} is spoken")
     spans = align_sounds((network or recognizer()).listen(samples), [item.sounds for item in spoken])
-    return words_of(text, spoken, spans)
+    length = len(samples) / MEL.sample_rate  # the last frame is centred on it
+    return tuple(replace(word, end=min(word.end, length)) for word in words_of(text, spoken, spans))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,33 +77,14 @@ def align_sounds(posteriors: Array, words: Sequence[Sequence[str]]) -> list[Span
 
 
 def words_of(text: str, spoken: Sequence[Said], spans: Sequence[Span]) -> tuple[Word, ...]:
-    """What stands between spaces, out of the spoken words in it ("25%" is three) and their frames."""
+    """What stands between spaces, out of the spoken words in it and their frames."""
     words = []
-    for (first, last), group in itertools.groupby(
-        zip(spoken, spans, strict=True), lambda pair: _between_spaces(text, pair[0].start)
-    ):
-        inside = [span for _, span in group]
+    for first, last, indices in written_words(text, spoken):
+        inside = [spans[index] for index in indices]
         frames = sum(span.end - span.start for span in inside)
-        words.append(
-            Word(
-                text[first:last],
-                first,
-                last,
-                start=_seconds(inside[0].start),
-                end=_seconds(inside[-1].end),
-                score=float(np.exp(sum(span.total for span in inside) / frames)),
-            )
-        )
+        score = float(np.exp(sum(span.total for span in inside) / frames))
+        words.append(Word(text[first:last], first, last, _seconds(inside[0].start), _seconds(inside[-1].end), score))
     return tuple(words)
-
-
-def _between_spaces(text: str, place: int) -> tuple[int, int]:
-    first = last = place
-    while first > 0 and not text[first - 1].isspace():
-        first -= 1
-    while last < len(text) and not text[last].isspace():
-        last += 1
-    return first, last
 
 
 def _seconds(frame: int) -> float:

@@ -301,12 +301,38 @@ def test_the_language_of_the_address_is_the_texts(server: ServerThread, name: st
     assert samples("777777", "en") > 3 * samples("777777", "xx")
 
 
-def test_timestamps_are_refused_as_not_made(client: httpx.Client) -> None:
-    for path in ("with-timestamps", "stream/with-timestamps"):
-        reply = client.post(f"/v1/text-to-speech/ada/{path}", json={"text": TEXT})
-        assert reply.status_code == 501
-        assert reply.json()["detail"]["status"] == "not_implemented"
-        assert "times of words" in reply.json()["detail"]["message"]
+def test_sdk_timestamps(sdk: ElevenLabs, client: httpx.Client) -> None:
+    """The text comes back character by character, in order, within the clip; streamed and whole say the same."""
+    options: dict[str, Any] = {"text": TEXT, "output_format": "pcm_24000", "seed": 5}
+    whole = sdk.text_to_speech.convert_with_timestamps("ada", **options)
+    audio = base64.b64decode(whole.audio_base_64)
+    times = whole.normalized_alignment
+    assert times is not None and whole.alignment is not None
+    assert "".join(times.characters) == TEXT
+    starts, ends = times.character_start_times_seconds, times.character_end_times_seconds
+    assert starts == sorted(starts) and ends == sorted(ends) and ends[-1] <= len(audio) / 48_000 + 1e-3
+    pieces = list(sdk.text_to_speech.stream_with_timestamps("ada", **options))
+    assert b"".join(base64.b64decode(piece.audio_base_64) for piece in pieces) == audio
+    streamed = [piece.normalized_alignment for piece in pieces if piece.normalized_alignment is not None]
+    assert [c for one in streamed for c in one.characters] == times.characters
+    assert [t for one in streamed for t in one.character_start_times_seconds] == starts
+
+
+def test_the_alignments_of_a_socket_add_up(server: ServerThread, client: httpx.Client) -> None:
+    """Times of a message count from the end of the alignment before it, as Pipecat adds them up."""
+    with connect(f"ws://{server.host}/v1/text-to-speech/ada/stream-input?output_format=pcm_24000") as socket:
+        say(socket, text=" ", seed=5)
+        say(socket, text=TEXT + " ")
+        say(socket, text="")
+        now, characters, samples = 0.0, [], 0
+        while not (message := hear(socket)).get("isFinal"):
+            samples += len(base64.b64decode(message["audio"])) // 2
+            if times := message["normalizedAlignment"]:
+                assert times["charStartTimesMs"] == sorted(times["charStartTimesMs"])
+                characters += times["chars"]
+                now += (times["charStartTimesMs"][-1] + times["charDurationsMs"][-1]) / 1000
+    assert "".join(characters) == TEXT
+    assert 0.5 * samples / 24_000 < now <= samples / 24_000 + 0.01
 
 
 def test_the_list_of_models_has_the_shape_of_who_asks(sdk: ElevenLabs, client: httpx.Client) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from f5_tts_server.embedded.config import ASSETS
+from f5_tts_server.embedded.lengths import FRAMES_A_TOKEN
 from f5_tts_server.embedded.phoneme_frontend import LONGEST_FRAMES, PhonemeFrontend
+from f5_tts_server.embedded.phonemes import PAUSES, said
 from f5_tts_server.f5.config import MelConfig
 from f5_tts_server.f5.frontend import Reference
 from f5_tts_server.text import TextError
@@ -124,3 +128,19 @@ def test_scripts_that_the_voice_cannot_speak_are_refused_by_name(frontend: Phone
 @pytest.mark.parametrize("text", ["Crème brûlée à la carte.", "Øre, łódź, straße.", "Hawaiʻi, ½ × π ≈ 1.57 ☕"])
 def test_latin_letters_signs_and_emoji_stop_nothing(frontend: PhonemeFrontend, text: str) -> None:
     assert list(frontend.split(text, reference(), speed=1.0, first_seconds=None))
+
+
+def test_words_are_planned_where_their_tokens_are(frontend: PhonemeFrontend) -> None:
+    """Times are those of the tokens: each word's symbols, and nothing else, lie between its start and its end."""
+    text = "Twenty-five % of it — is, well, the œuvre."
+    plan = frontend.plan(text, reference(), speed=1.0, seconds=None)
+    assert plan.words is not None
+    assert [word.text for word in plan.words] == ["Twenty-five", "%", "of", "it", "is,", "well,", "the", "œuvre."]
+    assert all(text[word.first : word.last] == word.text for word in plan.words)
+    hop_s, tokens = 256 / 24_000, list(plan.tokens)
+    spoken = [list(item.sounds) for item in said(text) if item.sounds[0] not in PAUSES]
+    for word, sounds in zip(plan.words, [spoken[0] + spoken[1], *spoken[2:]], strict=True):
+        first, last = ((round(t / hop_s) + plan.ref_frames) / FRAMES_A_TOKEN for t in (word.start, word.end))
+        heard = [key for key, _ in itertools.groupby(tokens[round(first) : round(last)])]
+        assert heard == [key for key, _ in itertools.groupby(frontend._vocab.ids(sounds))]
+    assert plan.words[0].start > 0 and plan.words[-1].end < (plan.frames - plan.ref_frames) * hop_s

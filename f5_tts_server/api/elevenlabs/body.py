@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple, Self, TypeVar
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from f5_tts_server.api.elevenlabs.dictionaries import Locators
 from f5_tts_server.api.speech_options import SpeechOptions, Speed
+from f5_tts_server.api.timestamps import Character, characters
 from f5_tts_server.formats import UnknownFormat, UnknownRate, check_rates
-from f5_tts_server.inference_types import RequestError
+from f5_tts_server.inference_types import RequestError, SpokenSegment
 
 DEFAULT_FORMAT = "mp3_44100_128"
 _NAME = re.compile(r"([a-z0-9]{1,10})(?:_([0-9]{1,6}))?(?:_([0-9]{1,4}))?")
@@ -69,3 +71,39 @@ def format_named(name: str, model_rate: int) -> OutputFormat:
         message = f"output_format {name[:40]!r} is not made here: {error}"
         raise RequestError(422, "invalid_request", message, "output_format") from error
     return named
+
+
+def said(segments: Iterable[SpokenSegment], *, first: bool) -> list[Character]:
+    """The characters of segments whose words are known, a blank between two segments; ``first``: none came before."""
+    found: list[Character] = []
+    for segment in segments:
+        if segment.words is None:
+            continue
+        if found or not first:
+            found.append(Character(" ", segment.start, segment.start))
+        found += characters(segment)
+    return found
+
+
+def alignment(found: list[Character]) -> dict[str, Any] | None:
+    """Characters as replies over HTTP have them; None where there are none."""
+    if not found:
+        return None
+    return {
+        "characters": [one.text for one in found],
+        "character_start_times_seconds": [round(one.start, 3) for one in found],
+        "character_end_times_seconds": [round(one.end, 3) for one in found],
+    }
+
+
+def alignment_after(found: list[Character], before: float) -> dict[str, Any] | None:
+    """Characters as messages of a WebSocket have them: milliseconds after the end of the alignment before this one."""
+    if not found:
+        return None
+    starts = [round(1000 * max(one.start - before, 0.0)) for one in found]
+    ends = [round(1000 * max(one.end - before, 0.0)) for one in found]
+    return {
+        "chars": [one.text for one in found],
+        "charStartTimesMs": starts,
+        "charDurationsMs": [end - start for start, end in zip(starts, ends, strict=True)],
+    }

@@ -9,7 +9,7 @@ from typing import Any
 
 from anyio import to_thread
 
-from f5_tts_server.api.elevenlabs.body import ElevenLabsOptions, OutputFormat
+from f5_tts_server.api.elevenlabs.body import ElevenLabsOptions, OutputFormat, alignment_after, said
 from f5_tts_server.api.elevenlabs.dictionaries import lexicons
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
@@ -72,7 +72,8 @@ class WrittenSpeech:
         speed = opening.voice_settings.speed if opening.voice_settings else None
         clip = await to_thread.run_sync(builder.stored, voice)
         words = await to_thread.run_sync(lexicons, services, opening.pronunciation_dictionary_locators or ())
-        request = builder.request((), format.on(opening), format=format.format, request_id=request_id, open=True)
+        opening = format.on(opening).model_copy(update={"timestamps": opening.timestamps or "character"})
+        request = builder.request((), opening, format=format.format, request_id=request_id, open=True)
         return cls(services, builder.composer(clip, opening, speed=speed, lexicons=words), request)
 
     async def write(self, text: str, *, flush: bool = False) -> None:
@@ -112,12 +113,17 @@ class WrittenSpeech:
         """What the client is told: the audio as it is made, then that it was all. Raises RequestError."""
         ticket = await self._ticket
         if ticket is not None:
+            told = 0.0  # seconds of the clip whose characters are told
             async for event in ticket:
                 if isinstance(event, Failed):
                     raise event.error
-                if isinstance(event, AudioChunk) and event.data:
+                if isinstance(event, AudioChunk) and (event.data or event.segments):
                     audio = base64.b64encode(event.data).decode()
-                    yield {"audio": audio, "isFinal": None, "alignment": None, "normalizedAlignment": None}
+                    found = said(event.segments, first=told == 0.0)
+                    times = alignment_after(found, told)
+                    if found:
+                        told = found[-1].end
+                    yield {"audio": audio, "isFinal": None, "alignment": times, "normalizedAlignment": times}
         yield {"audio": None, "isFinal": True}
 
     def _parts(self, text: str, flush: bool) -> list[Part]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,7 +22,18 @@ from f5_tts_server.engine.slicer import Slicer
 from f5_tts_server.engine.stages.request_queue import RequestQueue
 from f5_tts_server.engine.track import Track
 from f5_tts_server.formats import open_encoder
-from f5_tts_server.inference_types import AudioChunk, Done, Failed, Metadata, Programs, RequestError, Samples
+from f5_tts_server.inference_types import (
+    AudioChunk,
+    Done,
+    Failed,
+    Listener,
+    Metadata,
+    Programs,
+    RequestError,
+    Samples,
+    SpokenSegment,
+    TimedWord,
+)
 from f5_tts_server.joiner import Joiner
 
 log = logging.getLogger("f5.engine")
@@ -55,6 +66,11 @@ class _Clip:
         self.encoder = open_encoder(request.format, sample_rate, request.sample_rate, request.bit_rate)
         self._unsent = self.encoder.header()
         self._unsent_samples = 0
+        self._given = 0  # samples handed to the slicer
+        self._origin = 0  # of the part that is made, in the clip
+        self._untold: list[SpokenSegment] = []  # that no chunk has named yet
+        self.spoken: list[SpokenSegment] = []
+        self.held: list[Samples] = []  # blocks of a segment that is heard before it is sent
 
     @property
     def ready(self) -> bool:
@@ -78,7 +94,19 @@ class _Clip:
         if segment.part != self._part:
             self._joiner = Joiner(self._rate, segment.exact)
             self._part = segment.part
+            self._origin = self._given
         self._joiner.begin(length, more=segment.more)
+
+    def tell(self, segment: Segment, length: int, words: Sequence[TimedWord] | None) -> None:
+        """Say when the segment that has begun, of ``length`` samples, is heard, and its words."""
+        end = self._joiner.start + length
+        if segment.exact is not None:
+            end = min(end, segment.exact)
+        start = (self._origin + self._joiner.start) / self._rate
+        told = None if words is None else tuple(words)
+        spoken = SpokenSegment(segment.plan.text, start, (self._origin + end) / self._rate, told)
+        self._untold.append(spoken)
+        self.spoken.append(spoken)
 
     def speak(self, samples: Samples, segment: Segment) -> None:
         joined = self._joiner.push(samples)
@@ -120,6 +148,7 @@ class _Clip:
         self._emit(data + self.encoder.finish(), len(rest), last=True)
 
     def _send(self, samples: Samples) -> None:
+        self._given += len(samples)
         for piece in self._slicer.push(samples):
             self._emit(self.encoder.encode(piece), len(piece), last=False)
 
@@ -129,7 +158,9 @@ class _Clip:
         self._unsent_samples += samples
         if not (data or last):
             return
-        chunk = AudioChunk(self._unsent + data, self._unsent_samples, self.chunks, self.encoder.sample_rate, last)
+        segments, rate = tuple(self._untold), self.encoder.sample_rate
+        chunk = AudioChunk(self._unsent + data, self._unsent_samples, self.chunks, rate, last, segments)
+        self._untold.clear()
         self._unsent, self._unsent_samples = b"", 0
         self.chunks += 1
         now, playback = self._clock(), self.job.playback
@@ -156,8 +187,10 @@ class Postprocess:
         inbox: Channel[Taken | End],
         ledger: Ledger,
         metrics: Metrics,
+        listener: Listener | None,
     ) -> None:
         self._programs = programs
+        self._listener = listener
         self._clock = clock
         self.wake = wake
         self._requests = requests
@@ -219,8 +252,9 @@ class Postprocess:
     def _speak(self, clip: _Clip, taken: Taken) -> None:
         segment = taken.segment
         frames = segment.gen_frames
-        if clip.frame == 0:
-            clip.begin(segment, self._programs.clip_samples(frames))
+        hear = segment.job.request.timestamps and segment.plan.words is None and segment.known
+        if clip.frame == 0 and not hear:
+            self._begin_segment(clip, segment, segment.plan.words)
         stop = min(clip.frame + self._programs.vocode_block, frames)
         began = self._clock()
         samples = self._programs.vocode(taken.mel, clip.frame, stop)
@@ -233,9 +267,15 @@ class Postprocess:
                 f"request {clip.job.id}: the model gave values that are not finite in segment {segment.index}; "
                 "a smaller cfg_strength or another seed may help",
             )
-        clip.speak(samples * np.float32(segment.gain), segment)
+        spoken = samples * np.float32(segment.gain)
+        if hear:
+            clip.held.append(spoken)
+        else:
+            clip.speak(spoken, segment)
         clip.frame = stop
         if stop == frames:
+            if hear:
+                self._hear(clip, segment)
             clip.place(segment)
             if segment.job.request.open and not segment.more:
                 clip.flush()
@@ -243,6 +283,22 @@ class Postprocess:
             clip.index += 1
             clip.frame = 0
             self._requests.spoken(segment)
+
+    def _begin_segment(self, clip: _Clip, segment: Segment, words: Sequence[TimedWord] | None) -> None:
+        length = self._programs.clip_samples(segment.gen_frames)
+        clip.begin(segment, length)
+        if segment.job.request.timestamps:
+            clip.tell(segment, length, words)
+
+    def _hear(self, clip: _Clip, segment: Segment) -> None:
+        """Send a segment that has been held until it was whole, with the times of its words."""
+        assert self._listener is not None  # nobody else knows a language
+        spoken, clip.held = np.concatenate(clip.held), []
+        began = self._clock()
+        words = self._listener.words(segment.plan.text, spoken)
+        self._metrics.listening_seconds.inc(self._clock() - began)
+        self._begin_segment(clip, segment, words)
+        clip.speak(spoken, segment)
 
     def _complete(self, clip: _Clip) -> None:
         assert clip.end is not None  # `complete` says so
@@ -268,6 +324,7 @@ class Postprocess:
                     underruns=playback.underruns,
                     underrun_time=playback.underrun_time,
                     overruns=tuple(job.script.overruns),
+                    spoken=tuple(clip.spoken),
                 )
             )
         )

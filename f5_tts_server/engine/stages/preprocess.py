@@ -26,6 +26,7 @@ from f5_tts_server.inference_types import (
     Cue,
     CuesTooShort,
     Failed,
+    Listener,
     Overrun,
     Pause,
     Plan,
@@ -79,6 +80,7 @@ class Preprocess:
         ends: Channel[Taken | End],
         references: ByteLRU[PreparedReference],
         ledger: Ledger,
+        listener: Listener | None,
     ) -> None:
         self._programs = programs
         self._options = options
@@ -89,6 +91,7 @@ class Preprocess:
         self._ends = ends
         self._references = references
         self._ledger = ledger
+        self._listener = listener
         self._keys = itertools.count()
         self._order = itertools.count()
         self._under_way: list[_Preparation] = []
@@ -164,14 +167,14 @@ class Preprocess:
             if isinstance(part, Pause):
                 script.utterances.append(part.seconds)
             else:
-                utterance = yield from self._utterance(part, script)
+                utterance = yield from self._utterance(part, script, timed=job.request.timestamps)
                 script.utterances.append(utterance)
                 script.parts += 1
             yield
         if script.too_short:
             raise _too_short(script.too_short)
 
-    def _utterance(self, part: Speech, script: Script) -> Generator[None, None, Utterance]:
+    def _utterance(self, part: Speech, script: Script, *, timed: bool) -> Generator[None, None, Utterance]:
         reference = self._reference(part.clip)
         first = script.parts == 0
         # A cue is heard when all of it is made.
@@ -187,7 +190,9 @@ class Preprocess:
             raise RequestError(422, "invalid_request", str(error), "text") from error
         if not texts:
             raise RequestError(422, "invalid_request", "text has nothing that this voice can speak", "text")
-        utterance = Utterance(script.parts, reference, part.speed, None, part.cue, texts, deque([None] * len(texts)))
+        known = timed and self._listener is not None and self._listener.knows(part.text)
+        seconds: deque[float | None] = deque([None] * len(texts))
+        utterance = Utterance(script.parts, reference, part.speed, None, part.cue, known, texts, seconds)
         if part.cue is not None:
             yield from self._fit(utterance, part.cue, script)
         if part.seconds is not None:
@@ -271,6 +276,7 @@ class Preprocess:
             next_cue=_next_cue(script),
             more=bool(utterance.texts),
             silence=script.silence,
+            known=utterance.known,
             position=assignment.position,
         )
         script.segments += 1
