@@ -41,7 +41,9 @@ def segment_times(segment: SpokenSegment, detail: Detail) -> SegmentTimes:
     """A segment as it is told, down to ``detail``."""
     words = None
     if segment.words is not None and detail != "segment":
-        words = [_timed(written(word.text), segment.start + word.start, segment.start + word.end) for word in segment.words]
+        words = [
+            _timed(written(word.text), segment.start + word.start, segment.start + word.end) for word in segment.words
+        ]
     return SegmentTimes(
         text=written(segment.text),
         start=round(segment.start, 3),

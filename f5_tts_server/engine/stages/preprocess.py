@@ -191,8 +191,8 @@ class Preprocess:
         if not texts:
             raise RequestError(422, "invalid_request", "text has nothing that this voice can speak", "text")
         known = timed and self._listener is not None and self._listener.knows(part.text)
-        seconds: deque[float | None] = deque([None] * len(texts))
-        utterance = Utterance(script.parts, reference, part.speed, None, part.cue, known, texts, seconds)
+        free: deque[float | None] = deque([None] * len(texts))
+        utterance = Utterance(script.parts, reference, part.speed, None, part.cue, known, texts, free)
         if part.cue is not None:
             yield from self._fit(utterance, part.cue, script)
         if part.seconds is not None:
