@@ -77,7 +77,43 @@ class Pause:
     seconds: float
 
 
-Part = Speech | Pause
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """A word of a recording, and when it is said, in seconds from the recording's beginning."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recorded:
+    """Samples, at the model's rate, that go out as they are."""
+
+    samples: Samples = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Infill:
+    """``text`` spoken in place of samples ``first`` to ``last`` of a recording at the model's rate, in its voice.
+
+    ``before`` and ``after`` are the words that stay, nearest to the gap; the samples are those around them. The part's
+    audio begins `INFILL_FADE_FRAMES` before the gap, over which it is faded in, and ends as many after it, faded out: it
+    goes between recorded parts.
+    """
+
+    samples: Samples = field(repr=False)
+    first: int
+    last: int
+    before: tuple[SpokenWord, ...]
+    text: str
+    after: tuple[SpokenWord, ...]
+
+
+INFILL_FADE_FRAMES = 2
+"""Frames over which an infill is faded in, and out, within the recording around it."""
+
+Part = Speech | Pause | Recorded | Infill
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +360,8 @@ class PreparedReference(Protocol):
 class Plan(Protocol):
     """Tokens and lengths of one segment. ``frames`` counts reference and generated frames together.
 
-    ``quiet_frames`` of the generated ones are planned as silence at the segment's two ends.
+    ``quiet_frames`` of the generated ones are planned as silence at the segment's two ends. ``after_frames`` at its end
+    are not generated but heard, as those of the reference are; they, and what an infill has before, are decoded too.
     """
 
     @property
@@ -338,6 +375,9 @@ class Plan(Protocol):
     @property
     def words(self) -> tuple[TimedWord, ...] | None:
         """When each word is said after the segment's beginning, where that is planned."""
+
+    @property
+    def after_frames(self) -> int: ...
 
 
 class Prefilled(Protocol):
@@ -371,6 +411,18 @@ class Frontend(Protocol):
 
     def plan(self, text: str, reference: Any, *, speed: float, seconds: float | None) -> Plan:
         """Tokens and total length of a segment. Raises ValueError when it does not fit the largest bucket."""
+
+    def plan_infill(
+        self,
+        samples: Samples,
+        first: int,
+        last: int,
+        *,
+        before: Sequence[SpokenWord],
+        text: str,
+        after: Sequence[SpokenWord],
+    ) -> tuple[Any, Any]:
+        """The plan of an infill's segment, and its reference. Raises ValueError as `plan` does."""
 
 
 class Programs(Protocol):

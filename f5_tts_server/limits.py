@@ -13,4 +13,5 @@ CUES_MAX = 500
 SPEAKERS_MAX = 50
 TRACK_MAX_S = 1200.0  # in which the last cue ends
 RATE_MAX = 1.4  # times the natural rate, for a cue that has little time
+RECORDING_MAX_S = 60.0  # that is edited
 REFERENCE_TEXT_MAX = 2000  # characters

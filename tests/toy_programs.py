@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from f5_tts_server.inference_types import Part, Pause, Samples, StepRow, TimedWord
+from f5_tts_server.inference_types import Part, Pause, Samples, Speech, SpokenWord, StepRow, TimedWord
 from f5_tts_server.joiner import FADE_SECONDS
 
 HOP = 256
@@ -46,6 +46,7 @@ class Plan:
     frames: int
     quiet_frames: int = 0
     words: tuple[TimedWord, ...] | None = None
+    after_frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,23 @@ class ToyPrograms:
             raise ValueError(f"a segment of {frames} frames does not fit; the limit is {self.buckets[-1]}")
         return Plan(text, frames - gen, frames)
 
+    def plan_infill(
+        self,
+        samples: Samples,
+        first: int,
+        last: int,
+        *,
+        before: Sequence[SpokenWord],
+        text: str,
+        after: Sequence[SpokenWord],
+    ) -> tuple[Plan, Reference]:
+        """New words last as long as everywhere; what is around the gap is zeros to the vocoder."""
+        ref, behind = first // HOP - 1, (len(samples) - last) // HOP - 1
+        frames = ref + int(len(text) / CHARS_PER_SECOND * RATE / HOP) + 3 + behind
+        if frames > self.buckets[-1]:
+            raise ValueError(f"a segment of {frames} frames does not fit; the limit is {self.buckets[-1]}")
+        return Plan(text, ref, frames, after_frames=behind), Reference(0, 1.0, ref)
+
     def schedule(self, nfe: int, sway: bool) -> Schedule:
         return Schedule(nfe, sway)
 
@@ -185,7 +203,7 @@ class ToyPrograms:
                 if not self.fail_late:
                     raise
                 state.failure = error
-            gen = held.plan.frames - held.plan.ref_frames
+            gen = held.plan.frames - held.plan.ref_frames - held.plan.after_frames
             schedule: Schedule = row.schedule
             velocity = target(
                 held.plan.text, held.seed, held.segment_index, schedule.nfe, row.cfg_strength, schedule.sway, gen
@@ -204,7 +222,8 @@ class ToyPrograms:
     def take(self, state: State, slot: int, plan: Plan) -> tuple[Plan, np.ndarray]:
         self._maybe_fail(plan, "take")
         assert state.valid
-        return plan, state.x[slot, : plan.frames - plan.ref_frames].copy()
+        made = state.x[slot, : plan.frames - plan.ref_frames - plan.after_frames].copy()
+        return plan, np.pad(made, (plan.ref_frames, plan.after_frames)) if plan.after_frames else made
 
     def vocode(self, mel: tuple[Plan, np.ndarray], start: int, stop: int) -> Samples:
         plan, values = mel
@@ -242,6 +261,7 @@ def expected(
         if isinstance(part, Pause):
             clip.append(np.zeros(round(part.seconds * RATE)))
             continue
+        assert isinstance(part, Speech)
         joined = np.zeros(0)
         first = None if cut else first_seconds
         for piece in programs.split(part.text, reference, speed=part.speed, first_seconds=first):

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 
 from f5_tts_server.api import (
     dubs,
+    edits,
     elevenlabs,
     generate,
     jobs,
@@ -25,5 +26,5 @@ from f5_tts_server.api.services import Services
 
 def routers(services: Services) -> list[APIRouter]:
     """Every router of the server, in the order of the documentation page. A new protocol is added here."""
-    protocols = (generate, openai_speech, models, speech_websocket, voices, dubs, elevenlabs, jobs, probes, page)
+    protocols = (generate, openai_speech, models, speech_websocket, voices, dubs, edits, elevenlabs, jobs, probes, page)
     return [protocol.router(services) for protocol in protocols]

@@ -26,6 +26,15 @@ class CueOverrun(BaseModel):
     available: float
 
 
+class EditChange(BaseModel):
+    """Words of a recording that were changed. All samples outside of its times, in seconds, are the recording's own."""
+
+    was: str
+    now: str
+    start: float
+    end: float
+
+
 class StreamMetadata(BaseModel):
     """What is known when a clip is complete. Times in seconds."""
 
@@ -40,6 +49,7 @@ class StreamMetadata(BaseModel):
     underruns: int = Field(description="times that a listener who plays from the first chunk on was left without audio")
     underrun_time: float = Field(description="seconds for which that listener had no audio")
     overruns: list[CueOverrun] | None = Field(None, description="of a dub, where there are any")
+    changes: list[EditChange] | None = Field(None, description="of an edit, in order")
 
 
 class StreamEvent(BaseModel):
@@ -81,6 +91,7 @@ class Wanted(NamedTuple):
 
     timestamps: Detail | None = None
     subtitles: SubtitleFormat | None = None
+    changes: Sequence[EditChange] | None = None
 
 
 def clip_events(ticket: Ticket, settings: Settings, dialect: Dialect, wanted: Wanted = Wanted()) -> TicketStream:  # noqa: B008 - immutable
@@ -110,7 +121,7 @@ async def clip_reply(ticket: Ticket, format: str, receive: Receive, wanted: Want
         seed=metadata.seed,
         timestamps=_times(metadata.spoken, wanted),
         subtitles=subtitles(metadata.spoken, wanted.subtitles) if wanted.subtitles else None,
-        metadata=_describe(metadata),
+        metadata=_describe(metadata, wanted.changes),
     )
     # A long clip is tens of megabytes: written once, by compiled code, it does not hold up the event loop.
     return Response(reply.model_dump_json(exclude_none=True), media_type="application/json")
@@ -129,7 +140,10 @@ async def _events(ticket: Ticket, dialect: Dialect, wanted: Wanted) -> AsyncIter
             yield sse_event(dialect.body(dialect.translate(event.error)), name="error")
         else:
             assert last is not None  # `Done` follows the chunk that is marked as the last
-            final = {"is_final": True, "metadata": _describe(event.metadata).model_dump(exclude_none=True)}
+            final = {
+                "is_final": True,
+                "metadata": _describe(event.metadata, wanted.changes).model_dump(exclude_none=True),
+            }
             if wanted.subtitles:
                 final["subtitles"] = subtitles(event.metadata.spoken, wanted.subtitles)
             yield sse_event({**_chunk(last, wanted), **final})
@@ -153,7 +167,7 @@ def _times(segments: Sequence[SpokenSegment], wanted: Wanted) -> list[SegmentTim
     return [segment_times(segment, wanted.timestamps) for segment in segments]
 
 
-def _describe(metadata: Metadata) -> StreamMetadata:
+def _describe(metadata: Metadata, changes: Sequence[EditChange] | None) -> StreamMetadata:
     return StreamMetadata(
         request_id=metadata.request_id,
         generation_time=round(metadata.generation_time, 4),
@@ -166,4 +180,5 @@ def _describe(metadata: Metadata) -> StreamMetadata:
         underruns=metadata.underruns,
         underrun_time=round(metadata.underrun_time, 4),
         overruns=[CueOverrun(**asdict(overrun)) for overrun in metadata.overruns] or None,
+        changes=None if changes is None else list(changes),
     )

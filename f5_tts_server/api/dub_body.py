@@ -38,6 +38,7 @@ class DubBody(OwnOptions):
         "spoken beyond their end, over the next ones if need be, and named in the metadata.",
     )
     response_format: Format = Field("wav", description="Format of the audio.")
+    ssml: Literal[False] = Field(False, description="Not for dubs.")
     duration: None = Field(None, description="Not for dubs: they last as long as their cues say.")
     timestamps: None = Field(None, description="Not for dubs: their cues are where the file has them.")
 

@@ -135,11 +135,14 @@ ELEVENLABS_UPLOAD = _ElevenLabs({"reference": "files", "audio_sample": "files"})
 
 DUBS = _Dubs({**GENERATE.fields, "text": "subtitles", "cue": "subtitles", "speed": "max_rate"})
 
+EDITS = GENERATE
+
 _BY_PATH = {
     "/v1/generate": GENERATE,
     "/v1/audio/speech": OPENAI,
     "/v1/audio/voices": VOICES,
     "/v1/audio/dubs": DUBS,
+    "/v1/audio/edits": EDITS,
     "/v1/text-to-speech": ELEVENLABS,
     "/v1/text-to-dialogue": ELEVENLABS,
     "/v1/voices/add": ELEVENLABS_UPLOAD,

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from f5_tts_server import given_sounds
 from f5_tts_server.embedded.lengths import FRAMES_A_TOKEN, LengthModel, allocate
 from f5_tts_server.embedded.phonemes import BOUNDARY, PAUSES, phonemes, said, silent_letters, written_words
+from f5_tts_server.embedded.phonemes import words as words_and_pauses
 from f5_tts_server.embedded.pronunciation import known_words, transcribe_words
 from f5_tts_server.f5.config import MelConfig
-from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan, Word
+from f5_tts_server.f5.frontend import Frontend, Gap, Reference, SegmentPlan, Word, too_long_to_fill
 from f5_tts_server.f5.text import Vocab
 from f5_tts_server.text import TextError, clauses
 
@@ -25,6 +26,8 @@ LONGEST_FRAMES = 960
 
 _SHORTEST_BUDGET = 250  # frames of speech in a segment, however long the reference is
 _LEAD, _TAIL = 11.0, 19.0  # frames of silence around each segment, which the cross-fade of neighbours consumes
+_STRETCH = 0.7, 1.4  # bounds of what lengths are scaled by
+_JOIN = 1.0  # frames between a join and the new words
 _GROWTH = 1.6  # of each early segment over the one before
 _NAMED = 12  # characters that an error names
 # Longer ones may be cut, as those of scripts without blanks, but no given pronunciation is.
@@ -152,6 +155,43 @@ class PhonemeFrontend(Frontend):
             for first, last, indices in written_words(text, spoken)
         )
 
+    def _fill(self, gap: Gap, text: str) -> tuple[NDArray[np.int32], int]:
+        """Words of the recording last as long as they do in it, new ones as long as the model says at that rate."""
+        _refuse_other_scripts(text)
+        new = [(word, 0.0, 0.0) for word in text.split()]
+        laid = [(*_said(word), start, end) for word, start, end in (*gap.before, *new, *gap.after)]
+        fresh = range(len(gap.before), len(gap.before) + len(new))
+        around = [word for index, word in enumerate(laid) if index not in fresh and word[0]]
+        rate, scale = self._lengths.fit_rate(
+            _in_a_row([(sounds, "") for sounds, *_ in around]), round(sum(end - start for *_, start, end in around))
+        )
+        predicted = self._lengths.frames(_in_a_row([(sounds, mark) for sounds, mark, *_ in laid]), rate)
+        predicted = predicted * np.float32(np.clip(scale, *_STRETCH))
+        line = _Line()
+        length, at = 0, 0
+        for index, (sounds, mark, start, end) in enumerate(laid):
+            own, at = predicted[at : at + len(sounds)], at + len(sounds) + bool(mark)
+            if index in fresh:
+                if index == fresh.start:
+                    line.pause_until(gap.left + _JOIN)
+                line.add(sounds, own)
+                if mark and index + 1 < fresh.stop:
+                    line.pause_until(line.end + float(predicted[at - 1]))
+            else:
+                offset = 0 if index < fresh.start else gap.left + length
+                line.pause_until(start + offset)
+                if sounds:
+                    line.add(sounds, own * ((end + offset - line.end) / float(own.sum())))
+            if index + 1 == fresh.stop:
+                length = max(round(line.end + _JOIN) - gap.left, 1)
+                length += gap.frames(length) % FRAMES_A_TOKEN
+        frames = gap.frames(length)
+        if frames > self._max_frames:
+            raise too_long_to_fill(text, self._seconds(frames), self._seconds(self._max_frames))
+        line.pause_until(frames)
+        counts = allocate(np.maximum(line.lengths, 0.1), frames // FRAMES_A_TOKEN)
+        return np.repeat(self._vocab.ids(line.symbols), counts), length
+
     def _timing(self, reference: Reference) -> _Timing:
         return self._timing_of(reference.text, len(reference.samples) // self._mel.hop)
 
@@ -164,7 +204,7 @@ class PhonemeFrontend(Frontend):
         """Frames of a pause, each of the symbols but boundaries, at the reference's rate × speed; the last is a pause."""
         heard = self._timing(reference)
         # A clip with silence in it looks slow; speech is not stretched as far as that.
-        spoken = self._lengths.frames(symbols, heard.rate) * np.float32(np.clip(heard.scale, 0.7, 1.4) / speed)
+        spoken = self._lengths.frames(symbols, heard.rate) * np.float32(np.clip(heard.scale, *_STRETCH) / speed)
         spoken[-1] = _TAIL
         return np.concatenate([[np.float32(_LEAD)], spoken])
 
@@ -209,6 +249,48 @@ class PhonemeFrontend(Frontend):
 
     def _seconds(self, frames: int) -> str:
         return f"{frames * self._mel.hop / self._mel.sample_rate:.1f}"
+
+
+class _Line:
+    """Symbols laid one after the other, each with its frames."""
+
+    def __init__(self) -> None:
+        self.symbols: list[str] = []
+        self.lengths: list[float] = []
+        self.end = 0.0
+
+    def add(self, symbols: list[str], lengths: NDArray[np.float32]) -> None:
+        self.symbols += symbols
+        self.lengths += map(float, lengths)
+        self.end += float(lengths.sum())
+
+    def pause_until(self, frame: float) -> None:
+        """Silence; what is too short for it goes to the sound before."""
+        missing = frame - self.end
+        if missing >= FRAMES_A_TOKEN or not self.lengths:
+            self.symbols.append(".")
+            self.lengths.append(max(missing, 0.0))
+        else:
+            self.lengths[-1] += missing
+        self.end = frame
+
+
+def _said(word: str) -> tuple[list[str], str]:
+    """The sounds of a word and the pause that its punctuation makes, if any."""
+    sounds = [symbol for symbol in phonemes(word) if symbol not in PAUSES and symbol != BOUNDARY]
+    read = words_and_pauses(word)
+    return sounds, read[-1] if sounds and read[-1] in PAUSES else ""
+
+
+def _in_a_row(said: list[tuple[list[str], str]]) -> list[str]:
+    """The symbols of words, as `phonemes` gives those of a text."""
+    symbols: list[str] = []
+    for sounds, mark in said:
+        if symbols and symbols[-1] not in PAUSES and sounds:
+            symbols.append(BOUNDARY)
+        symbols += sounds
+        symbols += [mark] if mark else []
+    return symbols
 
 
 def _refuse_other_scripts(text: str) -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from f5_tts_server.inference_types import Part, Speech
+from f5_tts_server.inference_types import Infill, Part, Speech
 
 FRAMES_PER_SECOND = 93.75
 # First guesses, until plans have been seen: 15 bytes of text a second, and so many seconds of reference.
@@ -125,6 +125,7 @@ class Ledger:
         with self._lock:
             account = self._accounts.setdefault(job, _Account(nfe))
             account.bytes += sum(_weight(part.text, part.speed) for part in parts if isinstance(part, Speech))
+            account.bytes += sum(len(part.text.encode()) for part in parts if isinstance(part, Infill))
 
     def plan(self, job: int, text: str, speed: float, frames: int, gen_frames: int) -> None:
         """A segment's true length is known; learn from it."""

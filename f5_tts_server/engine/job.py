@@ -11,14 +11,17 @@ from f5_tts_server.engine.events import EventBuffer
 from f5_tts_server.engine.playback import Playback
 from f5_tts_server.engine.scheduler import Key
 from f5_tts_server.inference_types import (
+    INFILL_FADE_FRAMES,
     Cue,
     GenerationRequest,
+    Infill,
     Overrun,
     Part,
     Plan,
     Prefilled,
     PreparedReference,
     RequestError,
+    Samples,
 )
 
 
@@ -92,13 +95,25 @@ class Utterance:
 
 
 @dataclass(slots=True)
+class Filling:
+    """An infill, planned."""
+
+    number: int
+    infill: Infill
+    plan: Plan
+    reference: PreparedReference
+
+
+@dataclass(slots=True)
 class Script:
     """How far the preprocess stage has come with a job's text."""
 
-    utterances: deque[Utterance | float] = field(default_factory=deque)  # a float is a pause in seconds
+    # A float is a pause in seconds, samples are a recording.
+    utterances: deque[Utterance | Filling | float | Samples] = field(default_factory=deque)
     parts: int = 0
     segments: int = 0
     silence: float = 0.0  # seconds that go before the next segment
+    recorded: list[Samples] = field(default_factory=list)  # and what is heard of a recording before it
     overruns: list[Overrun] = field(default_factory=list)  # cues that are spoken beyond their end
     too_short: list[Overrun] = field(default_factory=list)  # cues that must not be, and have less time than they need
 
@@ -119,6 +134,8 @@ class Segment:
     exact: int | None
     cue: Cue | None
     next_cue: float  # where the one after it begins, in seconds of the clip; infinite after the last
+    infill: Infill | None
+    recorded: list[Samples]  # go before it
     more: bool  # another segment of the same part follows
     silence: float  # seconds before it
     known: bool  # whether the listener knows its part's language
@@ -131,7 +148,16 @@ class Segment:
 
     @property
     def gen_frames(self) -> int:
-        return self.plan.frames - self.plan.ref_frames
+        return self.plan.frames - self.plan.ref_frames - self.plan.after_frames
+
+    @property
+    def heard_frames(self) -> tuple[int, int]:
+        """First and one past the last of the decoded frames that are heard: of an infill, not all around it are."""
+        if self.infill is None:
+            return 0, self.gen_frames
+        # Between the frames that are known lie the gap's and three more, whose windows hear both sides of a join.
+        first = self.plan.ref_frames + 1 - INFILL_FADE_FRAMES
+        return first, first + self.gen_frames - 3 + 2 * INFILL_FADE_FRAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +170,12 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The job has ``segments`` segments and ends with ``silence`` seconds of silence."""
+    """The job has ``segments`` segments and ends with what is ``recorded`` and ``silence`` seconds of silence."""
 
     job: Job
     segments: int
     silence: float
+    recorded: list[Samples]
 
 
 def internal_error(job: Job, stage: str) -> RequestError:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from f5_tts_server.formats import UnknownFormat, UnknownRate, check_rates
-from f5_tts_server.inference_types import GenerationRequest, Part, RequestError, Speech
+from f5_tts_server.inference_types import GenerationRequest, Infill, Part, Pause, RequestError, Speech
 from f5_tts_server.limits import (
     CFG_MAX,
     CUES_MAX,
@@ -59,7 +59,9 @@ def check_parts(parts: Sequence[Part], limits: Limits, *, chars_before: int = 0,
                 raise _refuse("text", "text is empty: there is nothing to speak")
             if part.seconds is not None:
                 _within("seconds", part.seconds, SECONDS_MIN, SECONDS_MAX)
-        else:
+        elif isinstance(part, Infill):
+            chars += len(part.text)
+        elif isinstance(part, Pause):
             _within("pause", part.seconds, 0.0, PAUSE_MAX_S)
     if chars > limits.text_chars:
         raise _refuse("text", f"text has {chars} characters; the limit is {limits.text_chars}")

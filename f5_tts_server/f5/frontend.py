@@ -7,14 +7,19 @@ bytes (`f5.text.PinyinFrontend`), the embedded voice reads phonemes and has leng
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from f5_tts_server.f5 import audio
 from f5_tts_server.f5.config import MelConfig
+
+
+def _no_frames() -> NDArray[np.float32]:
+    return np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +69,43 @@ class SegmentPlan:
     overhang: NDArray[np.float32]
     quiet_frames: int = 0  # of the speech, planned as silence at its two ends
     words: tuple[Word, ...] | None = None  # where the front end plans when each one is said
+    # [ref_frames, 100] and [k, 100] of an infill: the recording's own frames around the speech, which ends with the last k.
+    before: NDArray[np.float32] = field(default_factory=_no_frames)
+    after: NDArray[np.float32] = field(default_factory=_no_frames)
+
+    @property
+    def after_frames(self) -> int:
+        return len(self.after)
+
+
+class SpokenWord(Protocol):
+    """A word of a recording, and when it is said, in seconds."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Where an infill's text is to be spoken, in frames. The gap begins at frame `left` and may have any length.
+
+    Of the recording there are `left - 1` frames before, and `right` from the second frame after the gap on: the mel
+    windows of those between hear both sides of a join. `before` and `after` are words with their beginnings and ends,
+    counted from the first frame and from the gap's end.
+    """
+
+    left: int
+    right: int
+    before: list[tuple[str, float, float]]
+    after: list[tuple[str, float, float]]
+
+    def frames(self, length: int) -> int:
+        """Of the whole segment, where the gap has `length`."""
+        return self.left + length + 2 + self.right
 
 
 class Frontend(ABC):
@@ -82,6 +124,50 @@ class Frontend(ABC):
         mel = audio.mel(samples, self._mel)
         return Reference(samples, mel, text, gain, nbytes=samples.nbytes + mel.nbytes)
 
+    def plan_infill(
+        self,
+        samples: NDArray[np.float32],
+        first: int,
+        last: int,
+        *,
+        before: Sequence[SpokenWord],
+        text: str,
+        after: Sequence[SpokenWord],
+    ) -> tuple[SegmentPlan, Reference]:
+        """`text` to be spoken in place of samples `first` … `last` of a recording [n], whose other words are given.
+
+        F5-TTS's own training task: the model hears the recording on both sides of a gap and fills it (arXiv 2410.06885,
+        section 3). There must be two frames of samples before the gap and four after it. Raises ValueErrors for a text
+        that cannot be spoken and a segment beyond the longest.
+        """
+        samples, gain = audio.normalise_rms(samples)
+        rate, hop = self._mel.sample_rate, self._mel.hop
+        start = first % hop
+        heard = audio.mel(samples[start : first + 2 * hop], self._mel)[: (first - start) // hop - 1]
+        following = audio.mel(samples[last:], self._mel)[2:]
+        gap = Gap(
+            len(heard) + 1,
+            len(following),
+            [(word.text, (word.start * rate - start) / hop, (word.end * rate - start) / hop) for word in before],
+            [(word.text, (word.start * rate - last) / hop, (word.end * rate - last) / hop) for word in after],
+        )
+        tokens, length = self._fill(gap, text)
+        reference = Reference(samples, heard, text, gain, nbytes=samples.nbytes + heard.nbytes)
+        plan = SegmentPlan(
+            text,
+            tokens,
+            ref_frames=len(heard),
+            frames=gap.frames(length),
+            overhang=heard[:0],
+            before=heard,
+            after=following,
+        )
+        return plan, reference
+
+    @abstractmethod
+    def _fill(self, gap: Gap, text: str) -> tuple[NDArray[np.int32], int]:
+        """The tokens of a whole infilled segment, and how many frames its gap is long."""
+
     @abstractmethod
     def split(self, text: str, reference: Reference, *, speed: float, first_seconds: float | None) -> Iterator[str]:
         """The segments of a text, in order; none for a blank text. The text is read as far as segments are taken.
@@ -93,3 +179,10 @@ class Frontend(ABC):
     @abstractmethod
     def plan(self, text: str, reference: Reference, *, speed: float, seconds: float | None) -> SegmentPlan:
         """Tokens and length of one segment. `seconds`: how long it shall be when spoken, reference not counted."""
+
+
+def too_long_to_fill(text: str, seconds: str, most: str) -> ValueError:
+    """The error of an infill beyond the longest segment."""
+    return ValueError(
+        f"the new words {text[:40]!r} need {seconds} s with the recording around them; at most {most} s fit one change"
+    )

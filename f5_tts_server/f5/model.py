@@ -141,10 +141,12 @@ def backbone_inputs(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
     """One segment as a batch of one, padded to n frames: tokens [1, n] (−1: none), cond [1, n, mel], frames [1].
 
-    `cond` is the reference in the backbone's scale and zero where speech is to be made.
+    `cond` is what is heard, in the backbone's scale, and zero where speech is to be made.
     """
     tokens = padded([plan.tokens[: plan.frames]], n, fill=-1)
     cond = padded([to_backbone_scale(config, reference.mel[: plan.frames])], n)
+    if plan.after_frames:
+        cond[0, plan.frames - plan.after_frames : plan.frames] = to_backbone_scale(config, plan.after)
     return tokens, cond, np.array([plan.frames], np.int32)
 
 
@@ -167,7 +169,10 @@ def from_backbone_scale(config: ModelConfig, x: jax.Array) -> jax.Array:
 
 
 def cut_generated(mel: NDArray[np.float32], plan: SegmentPlan) -> NDArray[np.float32]:
-    """The speech of a segment [generated frames, mel] out of its padded log-mel [n, mel], its overhang put back."""
-    generated = mel[plan.ref_frames : plan.frames].copy()
+    """The speech of a segment [generated frames, mel] out of its padded log-mel [n, mel], its overhang put back.
+
+    Of an infill: with the recording's own frames around it, which the vocoder needs for the joins.
+    """
+    generated = mel[plan.ref_frames : plan.frames - plan.after_frames].copy()
     generated[: len(plan.overhang)] = plan.overhang
-    return generated
+    return np.concatenate([plan.before, generated, plan.after]) if plan.after_frames else generated

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from f5_tts_server import given_sounds
 from f5_tts_server.f5.config import MelConfig
-from f5_tts_server.f5.frontend import Frontend, Reference, SegmentPlan
+from f5_tts_server.f5.frontend import Frontend, Gap, Reference, SegmentPlan, too_long_to_fill
 
 LONGEST_SECONDS = 22.0  # reference and speech of one segment; the models were trained on clips up to 30 s
 SHORT_BYTES = 10  # a text below this is spoken at SHORT_SPEED: at its share of bytes it would be cut off
@@ -288,6 +288,19 @@ class PinyinFrontend(Frontend):
             )
         overhang = reference.mel[reference_frames:frames]
         return SegmentPlan(text, tokens, ref_frames=reference_frames, frames=frames, overhang=overhang)
+
+    def _fill(self, gap: Gap, text: str) -> tuple[NDArray[np.int32], int]:
+        """The gap lasts as its bytes would at the rate of the words around it, as `byte_duration` has it."""
+        around = [*gap.before, *gap.after]
+        self._check(text)
+        words = [*(word for word, _, _ in gap.before), text, *(word for word, _, _ in gap.after)]
+        tokens = self._vocab.ids(self._tokens(" ".join(word for word in words if word)))
+        spoken = sum(end - start for _, start, end in around)
+        length = round(spoken / max(sum(_bytes(word) + 1 for word, _, _ in around), 1) * (_bytes(text) + 1))
+        length = max(length, len(tokens) + 1 - gap.frames(0), 1)
+        if gap.frames(length) > self._max_frames:
+            raise too_long_to_fill(text, self._seconds(gap.frames(length)), self._seconds(self._max_frames))
+        return tokens, length
 
     def _seconds(self, frames: int) -> str:
         return f"{frames * self._mel.hop / self._mel.sample_rate:.1f}"

@@ -32,6 +32,7 @@ from f5_tts_server.formats.encoder import (
     open_encoder,
     whole_file,
 )
+from f5_tts_server.formats.level import unlimited
 
 __all__ = [
     "FORMATS",
@@ -43,5 +44,6 @@ __all__ = [
     "check_rates",
     "default_rate",
     "open_encoder",
+    "unlimited",
     "whole_file",
 ]

@@ -18,3 +18,14 @@ def limited(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     room = 1.0 - KNEE
     bent = np.copysign(KNEE + room * np.tanh((size - KNEE) / room), samples)
     return np.where(size > KNEE, bent, samples).astype(np.float32)
+
+
+def unlimited(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What `limited` turns into `samples` [n], which are within ±1: for audio that shall come out as it is."""
+    size = np.abs(samples)
+    if not np.any(size > KNEE):
+        return samples
+    room = 1.0 - KNEE
+    # Full scale itself would come from infinity; this is within a sixtieth of a 16-bit step of it.
+    straight = np.copysign(KNEE + room * np.arctanh(np.clip((size - KNEE) / room, 0, 1 - 1e-5)), samples)
+    return np.where(size > KNEE, straight, samples).astype(np.float32)

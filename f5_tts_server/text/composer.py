@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from f5_tts_server import given_sounds
-from f5_tts_server.inference_types import Part, Pause, Speech, VoiceClip
+from f5_tts_server.inference_types import Pause, Speech, VoiceClip
 from f5_tts_server.limits import SECONDS_MIN
 from f5_tts_server.text.errors import TextError
 from f5_tts_server.text.inflection import spelled_with_ending
@@ -55,15 +55,15 @@ class Composer:
         self._clip = self.clip
         self._speed = 1.0
 
-    def parts(self, text: str) -> tuple[Part, ...]:
+    def parts(self, text: str) -> tuple[Speech | Pause, ...]:
         """The parts of a piece; none when nothing in it can be said.
 
         Raises TextError for a mark with a bad value, and what `find_voice` raises.
         """
         return self._parts(document(text) if self.ssml else parse(given_sounds.without_private(text)))
 
-    def _parts(self, items: Iterable[str | Mark]) -> tuple[Part, ...]:
-        parts: list[Part] = []
+    def _parts(self, items: Iterable[str | Mark]) -> tuple[Speech | Pause, ...]:
+        parts: list[Speech | Pause] = []
         words: list[str] = []
 
         def speak() -> None:
@@ -113,7 +113,7 @@ class Composer:
         return text if heard else ""
 
 
-def compose(text: str, composer: Composer, *, seconds: float | None = None) -> tuple[Part, ...]:
+def compose(text: str, composer: Composer, *, seconds: float | None = None) -> tuple[Speech | Pause, ...]:
     """The parts of a whole text; at least one of them is spoken.
 
     `seconds` is the length of the whole clip: what its pauses leave is shared among the spoken parts by their length.

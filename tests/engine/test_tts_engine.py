@@ -19,20 +19,24 @@ from f5_tts_server.engine.job import Job
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.formats.encoder import FORMATS
 from f5_tts_server.inference_types import (
+    INFILL_FADE_FRAMES,
     AudioChunk,
     Cue,
     CuesTooShort,
     Done,
     GenerationRequest,
+    Infill,
     Pause,
+    Recorded,
     Refused,
     RequestError,
     Speech,
+    SpokenWord,
     VoiceClip,
 )
 from f5_tts_server.tts_engine import EngineState, TTSEngine
 from tests.asked import CLIP, NFE, audio, by_hand, clip, collect, error, pcm, request, until
-from tests.toy_programs import RATE, Plan, ToyPrograms
+from tests.toy_programs import RATE, Plan, ToyPrograms, target, wave
 
 LONG = "It was a bright cold day in April and the clocks were striking thirteen as the wind blew dust around. " * 4
 
@@ -624,3 +628,37 @@ async def test_cues_are_limited(parts: tuple[Any, ...], told: str) -> None:
     async with running() as engine:
         with pytest.raises(RequestError, match=told):
             engine.submit(request(parts=parts))
+
+
+async def test_an_edited_recording_keeps_its_samples() -> None:
+    """Recorded samples come out as the 16-bit integers they were, loud ones too, which the limiter would bend."""
+    integers = np.random.default_rng(8).integers(-32767, 32768, 3 * RATE)
+    whole = (integers / 32767).astype(np.float32)
+    first, last = RATE, 2 * RATE
+    fade = INFILL_FADE_FRAMES * 256
+    window = whole[RATE // 2 : RATE // 2 * 5]
+    infill = Infill(window, first - RATE // 2, last - RATE // 2, (SpokenWord("So", 0, 0.4),), "Words that are new.", ())
+    parts = (Recorded(whole[: first - fade]), infill, Recorded(whole[last + fade :]))
+    async with running() as engine:
+        chunks, end = await collect(engine.submit(request(parts=parts)))
+        only, _ = await collect(engine.submit(request(parts=(Recorded(whole),))))
+        assert engine.metrics.infills._value.get() == 1
+    assert isinstance(end, Done)
+    said = np.frombuffer(b"".join(chunk.data for chunk in chunks), "<i2")
+    gap = int(len(infill.text) / 15 * RATE / 256) * 256
+    assert len(said) == first + gap + RATE
+    np.testing.assert_array_equal(said[: first - fade], integers[: first - fade])
+    np.testing.assert_array_equal(said[len(said) - RATE + fade :], integers[last + fade :])
+    np.testing.assert_array_equal(np.frombuffer(b"".join(chunk.data for chunk in only), "<i2"), integers)
+    # The gap's frames are the toy's second to last but one: one more on either side hears the join.
+    frames = gap // 256 + 3
+    made = wave(target(infill.text, 5, 0, NFE, 2.0, False, frames))[256:-512]
+    np.testing.assert_allclose(said[first : first + gap] / 32767, made, atol=1e-4)
+
+
+async def test_an_infill_that_is_too_long_is_refused() -> None:
+    window = np.ones(2 * RATE, np.float32)
+    infill = Infill(window, RATE, RATE, (), "Too long for one segment. " * 10, ())
+    async with running() as engine:
+        with pytest.raises(RequestError, match="the limit is 1024"):
+            await engine.submit(request(parts=(infill,))).accepted()

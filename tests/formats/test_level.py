@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from f5_tts_server.formats.level import KNEE, limited
+from f5_tts_server.formats.level import KNEE, limited, unlimited
 
 
 def test_quiet_samples_are_not_touched() -> None:
@@ -26,3 +26,11 @@ def test_pieces_come_out_as_the_whole() -> None:
     assert np.array_equal(
         np.concatenate([limited(piece) for piece in np.split(samples, [9, 1000, 1001])]), limited(samples)
     )
+
+
+def test_what_is_unlimited_first_comes_out_as_it_was() -> None:
+    """Every 16-bit sample, full scale included."""
+    samples = (np.arange(-32767, 32768) / 32767).astype(np.float32)
+    raised = unlimited(samples)
+    assert np.isfinite(raised).all()
+    np.testing.assert_array_equal(np.rint(limited(raised) * 32767), np.arange(-32767, 32768))

@@ -19,10 +19,12 @@ from f5_tts_server.engine.job import End, Job, Segment, Taken, internal_error
 from f5_tts_server.engine.metrics import Metrics
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.engine.slicer import Slicer
+from f5_tts_server.engine.splice import spliced
 from f5_tts_server.engine.stages.request_queue import RequestQueue
 from f5_tts_server.engine.track import Track
-from f5_tts_server.formats import open_encoder
+from f5_tts_server.formats import open_encoder, unlimited
 from f5_tts_server.inference_types import (
+    INFILL_FADE_FRAMES,
     AudioChunk,
     Done,
     Failed,
@@ -45,7 +47,13 @@ class _Clip:
     """A request's audio on its way out: joined, cut into pieces, encoded."""
 
     def __init__(
-        self, job: Job, sample_rate: int, chunk_samples: int, clock: Callable[[], float], metrics: Metrics
+        self,
+        job: Job,
+        sample_rate: int,
+        chunk_samples: int,
+        fade: int,
+        clock: Callable[[], float],
+        metrics: Metrics,
     ) -> None:
         self.job = job
         self._clock = clock
@@ -60,7 +68,8 @@ class _Clip:
         self._joiner = Joiner(sample_rate)
         self._part: int | None = None
         self._track: Track | None = None
-        self._cue: list[Samples] = []  # of the part that is being made
+        self._kept: list[Samples] = []  # of the part that is being made, which goes out as a whole
+        self._fade = fade  # samples over which an infill is faded in and out
         self._slicer = Slicer(chunk_samples)
         request = job.request
         self.encoder = open_encoder(request.format, sample_rate, request.sample_rate, request.bit_rate)
@@ -90,6 +99,7 @@ class _Clip:
         return self.job.playback.due(self.samples / self._rate)
 
     def begin(self, segment: Segment, length: int) -> None:
+        self.play(segment.recorded)
         self.pause(segment.silence)
         if segment.part != self._part:
             self._joiner = Joiner(self._rate, segment.exact)
@@ -110,18 +120,23 @@ class _Clip:
 
     def speak(self, samples: Samples, segment: Segment) -> None:
         joined = self._joiner.push(samples)
-        if segment.cue is None:
+        if segment.cue is None and segment.infill is None:
             self._send(joined)
         else:
-            self._cue.append(joined)
+            self._kept.append(joined)
 
     def place(self, segment: Segment) -> None:
-        """Put a cue, of which this is the last segment, where it belongs."""
-        cue = segment.cue
-        if cue is None or segment.more:
+        """Put a cue, of which this is the last segment, where it belongs, and an infill into its recording."""
+        if segment.more or not self._kept:
             return
+        speech, self._kept = np.concatenate(self._kept), []
+        if segment.infill is not None:
+            self._send(spliced(segment.infill, speech, self._fade))
+            self._metrics.infills.inc()
+            return
+        cue = segment.cue
+        assert cue is not None  # nothing else is kept
         self._track = self._track or Track(self._rate)
-        speech, self._cue = np.concatenate(self._cue), []
         self._track.place(speech, cue.start, cue.end, overrun=cue.overrun, next_start=segment.next_cue)
         self._metrics.cues.inc()
         self._metrics.overruns.inc(any(late.cue == cue.number for late in segment.job.script.overruns))
@@ -130,6 +145,11 @@ class _Clip:
         """Send some of what the track owes: a long silence must not hold up other clips."""
         assert self._track is not None  # `owes` says so
         self._send(self._track.take(round(_AT_ONCE_S * self._rate)))
+
+    def play(self, recorded: list[Samples]) -> None:
+        """Send a recording's own samples."""
+        for samples in recorded:
+            self._send(unlimited(samples))
 
     def pause(self, seconds: float) -> None:
         if seconds:
@@ -226,7 +246,8 @@ class Postprocess:
     def _begin(self, job: Job) -> _Clip | None:
         """A clip for a job's first segment; None, and the job has failed, where its encoder cannot be made."""
         try:
-            clip = _Clip(job, self._programs.sample_rate, self._chunk_samples, self._clock, self._metrics)
+            rate, fade = self._programs.sample_rate, INFILL_FADE_FRAMES * self._programs.hop
+            clip = _Clip(job, rate, self._chunk_samples, fade, self._clock, self._metrics)
         except Exception:
             log.exception("opening the encoder failed", extra={"request_id": job.id})
             job.events.end(Failed(internal_error(job, "postprocess")))
@@ -251,15 +272,16 @@ class Postprocess:
 
     def _speak(self, clip: _Clip, taken: Taken) -> None:
         segment = taken.segment
-        frames = segment.gen_frames
+        first, last = segment.heard_frames
         hear = segment.job.request.timestamps and segment.plan.words is None and segment.known
         if clip.frame == 0 and not hear:
             self._begin_segment(clip, segment, segment.plan.words)
-        stop = min(clip.frame + self._programs.vocode_block, frames)
+        start = first + clip.frame
+        stop = min(start + self._programs.vocode_block, last)
         began = self._clock()
-        samples = self._programs.vocode(taken.mel, clip.frame, stop)
+        samples = self._programs.vocode(taken.mel, start, stop)
         # The first block waits for the last step of the flow.
-        self._ledger.vocoded(clip.job.arrival, stop - clip.frame, self._clock() - began if clip.frame else None)
+        self._ledger.vocoded(clip.job.arrival, stop - start, self._clock() - began if clip.frame else None)
         if not np.isfinite(samples).all():
             raise RequestError(
                 500,
@@ -272,8 +294,8 @@ class Postprocess:
             clip.held.append(spoken)
         else:
             clip.speak(spoken, segment)
-        clip.frame = stop
-        if stop == frames:
+        clip.frame = stop - first
+        if stop == last:
             if hear:
                 self._hear(clip, segment)
             clip.place(segment)
@@ -285,7 +307,9 @@ class Postprocess:
             self._requests.spoken(segment)
 
     def _begin_segment(self, clip: _Clip, segment: Segment, words: Sequence[TimedWord] | None) -> None:
-        length = self._programs.clip_samples(segment.gen_frames)
+        first, last = segment.heard_frames
+        whole = segment.infill is None
+        length = self._programs.clip_samples(last) if whole else (last - first) * self._programs.hop
         clip.begin(segment, length)
         if segment.job.request.timestamps:
             clip.tell(segment, length, words)
@@ -302,6 +326,7 @@ class Postprocess:
 
     def _complete(self, clip: _Clip) -> None:
         assert clip.end is not None  # `complete` says so
+        clip.play(clip.end.recorded)
         clip.pause(clip.end.silence)
         clip.finish()
         del self._clips[clip.job.arrival]

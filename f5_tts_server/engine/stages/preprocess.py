@@ -15,10 +15,12 @@ from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 
+import numpy as np
+
 from f5_tts_server.byte_lru import ByteLRU
 from f5_tts_server.engine.channel import Channel
 from f5_tts_server.engine.cost import FRAMES_PER_SECOND, Ledger
-from f5_tts_server.engine.job import Assignment, End, Job, Script, Segment, Taken, Utterance, internal_error
+from f5_tts_server.engine.job import Assignment, End, Filling, Job, Script, Segment, Taken, Utterance, internal_error
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.engine.scheduler import Key
 from f5_tts_server.engine.stages.request_queue import Prepared, RequestQueue
@@ -26,12 +28,14 @@ from f5_tts_server.inference_types import (
     Cue,
     CuesTooShort,
     Failed,
+    Infill,
     Listener,
     Overrun,
     Pause,
     Plan,
     PreparedReference,
     Programs,
+    Recorded,
     RequestError,
     Speech,
     VoiceClip,
@@ -127,9 +131,7 @@ class Preprocess:
         job = assignment.job
         script = job.script
         yield from self._read_parts(job)
-        while script.utterances and isinstance(pause := script.utterances[0], float):
-            script.silence += pause
-            script.utterances.popleft()
+        self._take_sound(script)
         if not script.utterances:
             job.events.accept()
             if not self._at_end(job):
@@ -137,20 +139,33 @@ class Preprocess:
             self._end(job)
             return Prepared.NOTHING, 0.0
         utterance = script.utterances[0]
-        assert isinstance(utterance, Utterance)  # pauses were taken off above
-        segment = self._prefill(assignment, utterance)
+        if isinstance(utterance, Filling):
+            segment = self._prefill_infill(assignment, utterance)
+        else:
+            assert isinstance(utterance, Utterance)  # pauses and recordings were taken off above
+            segment = self._prefill(assignment, utterance)
         job.events.accept()
         self._segments.put(segment)
-        if not utterance.texts:
+        if not segment.more:
             script.utterances.popleft()
-        seconds = segment.silence + segment.gen_frames / FRAMES_PER_SECOND
+        recorded = sum(map(len, segment.recorded)) / self._programs.sample_rate
+        seconds = segment.silence + recorded + segment.gen_frames / FRAMES_PER_SECOND
         if segment.cue is not None:
             seconds += max(segment.cue.start - assignment.position, 0.0)
-        if any(isinstance(item, Utterance) for item in script.utterances) or not self._at_end(job):
+        if any(isinstance(item, (Utterance, Filling)) for item in script.utterances) or not self._at_end(job):
             return Prepared.SEGMENT, seconds
-        script.silence += sum(item for item in script.utterances if isinstance(item, float))
+        self._take_sound(script)
         self._end(job)
         return Prepared.LAST, seconds
+
+    def _take_sound(self, script: Script) -> None:
+        """Take off what is heard before the next segment without being made."""
+        while script.utterances and isinstance(item := script.utterances[0], (float, np.ndarray)):
+            script.utterances.popleft()
+            if isinstance(item, float):
+                script.silence += item
+            else:
+                script.recorded.append(item)
 
     def _at_end(self, job: Job) -> bool:
         """No text is left and none will come. Parts that came while a segment was prefilled are left for the next."""
@@ -158,7 +173,8 @@ class Preprocess:
             return job.complete and not job.parts
 
     def _end(self, job: Job) -> None:
-        self._ends.put(End(job, job.script.segments, job.script.silence))
+        script = job.script
+        self._ends.put(End(job, script.segments, script.silence, script.recorded))
 
     def _read_parts(self, job: Job) -> Generator[None, None, None]:
         """Take in the parts that have come: references prepared, texts cut, fixed lengths checked against the model."""
@@ -166,6 +182,11 @@ class Preprocess:
         while (part := job.next_part()) is not None:
             if isinstance(part, Pause):
                 script.utterances.append(part.seconds)
+            elif isinstance(part, Recorded):
+                script.utterances.append(part.samples)
+            elif isinstance(part, Infill):
+                script.utterances.append(self._filling(part, script.parts))
+                script.parts += 1
             else:
                 utterance = yield from self._utterance(part, script, timed=job.request.timestamps)
                 script.utterances.append(utterance)
@@ -234,6 +255,15 @@ class Preprocess:
         seconds = (frames - quiet) * self._programs.hop / self._programs.sample_rate
         return seconds - FADE_SECONDS * (len(utterance.texts) - 1)
 
+    def _filling(self, part: Infill, number: int) -> Filling:
+        try:
+            plan, reference = self._programs.frontend.plan_infill(
+                part.samples, part.first, part.last, before=part.before, text=part.text, after=part.after
+            )
+        except ValueError as error:
+            raise RequestError(422, "invalid_request", str(error), "text") from error
+        return Filling(number, part, plan, reference)
+
     def _reference(self, clip: VoiceClip) -> PreparedReference:
         def prepare() -> PreparedReference:
             try:
@@ -251,10 +281,43 @@ class Preprocess:
 
     def _prefill(self, assignment: Assignment, utterance: Utterance) -> Segment:
         job = assignment.job
-        script, request = job.script, job.request
         text, seconds = utterance.texts.popleft(), utterance.seconds.popleft()
         plan = self._plan(text, utterance, seconds)
         self._ledger.plan(job.arrival, text, utterance.speed, plan.frames, plan.frames - plan.ref_frames)
+        return self._segment(
+            assignment,
+            plan,
+            utterance.reference,
+            part=utterance.number,
+            exact=utterance.exact,
+            cue=utterance.cue,
+            more=bool(utterance.texts),
+            known=utterance.known,
+        )
+
+    def _prefill_infill(self, assignment: Assignment, filling: Filling) -> Segment:
+        plan = filling.plan
+        generated = plan.frames - plan.ref_frames - plan.after_frames
+        self._ledger.plan(assignment.job.arrival, filling.infill.text, 1.0, plan.frames, generated)
+        return self._segment(
+            assignment, filling.plan, filling.reference, part=filling.number, infill=filling.infill, more=False
+        )
+
+    def _segment(
+        self,
+        assignment: Assignment,
+        plan: Plan,
+        reference: PreparedReference,
+        *,
+        part: int,
+        more: bool,
+        known: bool = False,
+        exact: int | None = None,
+        cue: Cue | None = None,
+        infill: Infill | None = None,
+    ) -> Segment:
+        job = assignment.job
+        script, request = job.script, job.request
         segment = Segment(
             key=Key(next(self._keys)),
             job=job,
@@ -264,23 +327,25 @@ class Preprocess:
             schedule=self._programs.schedule(request.nfe, request.sway),
             prefilled=self._programs.prefill(
                 plan,
-                utterance.reference,
+                reference,
                 seed=request.seed,
                 segment_index=script.segments,
                 guided=request.cfg_strength != 0,
             ),
-            gain=utterance.reference.gain,
-            part=utterance.number,
-            exact=utterance.exact,
-            cue=utterance.cue,
+            gain=reference.gain,
+            part=part,
+            exact=exact,
+            cue=cue,
             next_cue=_next_cue(script),
-            more=bool(utterance.texts),
+            infill=infill,
+            recorded=script.recorded,
+            more=more,
             silence=script.silence,
-            known=utterance.known,
+            known=known,
             position=assignment.position,
         )
         script.segments += 1
-        script.silence = 0.0
+        script.silence, script.recorded = 0.0, []
         return segment
 
 
