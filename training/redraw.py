@@ -9,6 +9,7 @@ voice and pitch stay as they are; what comes out has the flow model's own blur.
 from __future__ import annotations
 
 import argparse
+from itertools import islice
 from pathlib import Path
 
 import jax
@@ -69,21 +70,24 @@ class Redrawer:
         times = self._times[first:]
         heard = (jnp.arange(LONGEST) < (HEARD * frames).astype(jnp.int32))[None, :, None]
         fixed = flow.fix_inputs(jnp.where(heard, mel, 0.0), flow.embed_text(tokens, frames, False))
-        start = (1 - times[0]) * noise + times[0] * mel
+        unheard = flow.fix_inputs(jnp.zeros_like(mel), flow.embed_text(tokens, frames, True))
+        start = (1 - times[0]) * CONFIG.noise_scale * noise + times[0] * mel
 
         def velocity(t: np.float32, x: jax.Array) -> jax.Array:
-            return flow.velocity(x, fixed, flow.modulations(jnp.array([t])), frames)
+            modulation = flow.modulations(jnp.array([t]))
+            told = flow.velocity(x, fixed, modulation, frames)
+            return told + CONFIG.sampling.cfg_strength * (told - flow.velocity(x, unheard, modulation, frames))
 
         *_, made = sampler.integrate(velocity, start, times)
         return made
 
 
-def redraw_shard(path: Path, redrawer: Redrawer) -> None:
-    """Writes `NAME.redrawn.npy`, float16 [frames, 100], beside a shard."""
+def redraw_shard(path: Path, redrawer: Redrawer, most: int) -> None:
+    """Writes `NAME.redrawn.npy`, float16 [frames, 100], beside a shard: of its first utterances, `most` at most."""
     rng = np.random.default_rng(len(path.name))
     made = [
         one.mel if one.voice == ALTERED else redrawer(one.mel.astype(np.float32), one.ids, one.lengths, rng)
-        for one in read_shard(path)
+        for one in islice(read_shard(path), most)
     ]
     np.save(path.with_suffix(".redrawn.npy"), np.concatenate(made).astype(np.float16))
 
@@ -93,12 +97,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("training/data"))
     parser.add_argument("--flow", type=Path, required=True, help="an exported folder, whose flow model redraws")
     parser.add_argument("--shards", type=int, default=1000, help="at most so many of each teacher")
+    parser.add_argument("--utterances", type=int, default=1000, help="at most so many of a shard")
     arguments = parser.parse_args()
     redrawer = Redrawer(arguments.flow)
     for teacher in ("hibari", "kokoro"):
         of_teacher = [path for path in shards(arguments.data) if path.name.startswith(teacher)]
         for path in of_teacher[: arguments.shards]:
-            redraw_shard(path, redrawer)
+            redraw_shard(path, redrawer, arguments.utterances)
             print(path.name, flush=True)
 
 

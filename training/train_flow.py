@@ -41,9 +41,9 @@ SHARES = (0.75, 0.25)
 MASKED = (0.5, 1.0)
 READ_EVERY = 50  # batches; shards may be added meanwhile
 DROP_AUDIO, DROP_BOTH = 0.05, 0.1
-GUIDED_FROM = 0.5  # of the time
+GUIDED_FROM = 1.0  # of the time: never. With less, `cfg_strength` in `embedded.config` has to be 0
 GUIDANCE_WEIGHT = 0.5  # w; where the loss is least, the velocity is guided by w / (1 − w) = 1
-SHARE_OF_KIND = {"default": 0.3, "altered": 0.2, "shipped": 0.35, "others": 0.15}
+SHARE_OF_KIND = {"default": 0.45, "altered": 0.15, "shipped": 0.3, "others": 0.1}
 Tree = Any
 _NO_SAMPLES = np.zeros(0, np.float32)
 

@@ -85,6 +85,7 @@ class ModelConfig:
     mel_offset: float = 0.0
     mel_scale: float = 1.0
     sampling: Sampling = Sampling()
+    noise_scale: float = 1.0  # of the noise that the flow starts from: below 1 less varied, and clearer
     longest: int = 2112  # frames of reference and speech that it is worth speaking in one go: 22 s
 
 

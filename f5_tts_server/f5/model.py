@@ -76,7 +76,7 @@ class SpeechModel:
             np.array([sampling.cfg_strength], np.float32) if sampling.cfg_strength else None
         )  # None: one pass is enough
         fixed = self._fix(tokens, cond, frames)
-        start = sampler.noise(seed, segment_index, n, self.config.backbone.mel_dim)[None]
+        start = sampler.noise(seed, segment_index, n, self.config.backbone.mel_dim, self.config.noise_scale)[None]
         times = sampler.time_grid(sampling.nfe, -1.0 if sampling.sway else None, sampling.epss)
         yield from sampler.integrate(
             lambda t, x: self._velocity(x, fixed, frames, np.array([t], np.float32), cfg),

@@ -467,7 +467,8 @@ class Programs:
         return backbone.fix_inputs(heard, backbone.embed_text(tokens, frames, null))[0]
 
     def _noise(self, seed: jax.Array, segment_index: jax.Array) -> jax.Array:
-        return sampler.noise(seed, segment_index, self.buckets[-1], self.model.config.backbone.mel_dim)
+        config = self.model.config
+        return sampler.noise(seed, segment_index, self.buckets[-1], config.backbone.mel_dim, config.noise_scale)
 
     def _take(self, x: jax.Array, slot: jax.Array) -> jax.Array:
         return from_backbone_scale(self.model.config, x[slot])

@@ -97,10 +97,12 @@ def integrate(
         yield x
 
 
-def noise(seed: int | jax.Array, segment_index: int | jax.Array, frames: int, mel_dim: int = 100) -> jax.Array:
-    """The flow's starting point, float32 [frames, mel_dim]: a function of seed and segment alone.
+def noise(
+    seed: int | jax.Array, segment_index: int | jax.Array, frames: int, mel_dim: int = 100, scale: float = 1.0
+) -> jax.Array:
+    """The flow's starting point, float32 [frames, mel_dim] of standard deviation `scale`: a function of seed and segment.
 
     Rows do not depend on how many are drawn, so a padded row starts from the noise of the bare one.
     """
     key = jax.random.fold_in(jax.random.key(seed), segment_index)
-    return jax.random.normal(key, (frames, mel_dim), jnp.float32)
+    return scale * jax.random.normal(key, (frames, mel_dim), jnp.float32)

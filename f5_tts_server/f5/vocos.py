@@ -209,14 +209,14 @@ class Carry:
 class Vocos(nnx.Module):
     """The vocoder. `blocks` holds every ConvNeXt block's parameters with a leading depth axis and is run by a scan.
 
-    `embed` is the first convolution, unrolled: its `w` [7 * input_channels, d] leads with the tap.
+    `embed` is the first convolution, unrolled: its `w` [7 * read_channels, d] leads with the tap.
     Parameters are of `param_dtype` and the backbone computes in it; spectrum and samples are float32.
     """
 
     def __init__(self, config: VocosConfig, *, rngs: nnx.Rngs, param_dtype: jnp.dtype = jnp.float32) -> None:
         self.config = config
         dim = config.dim
-        self.embed = Linear(TAPS * config.input_channels, dim, rngs=rngs, dtype=param_dtype)
+        self.embed = Linear(TAPS * self.read_channels, dim, rngs=rngs, dtype=param_dtype)
         self.norm_scale = nnx.Param(jnp.ones((dim,), param_dtype))
         self.norm_shift = nnx.Param(jnp.zeros((dim,), param_dtype))
         self.blocks = nnx.vmap(lambda r: ConvNeXtBlock(config, rngs=r, dtype=param_dtype))(
@@ -234,6 +234,11 @@ class Vocos(nnx.Module):
     @property
     def feature_channels(self) -> int:
         """Channels of a frame as `decode` and `decode_block` read it."""
+        return self.config.input_channels
+
+    @property
+    def read_channels(self) -> int:
+        """How many of them, from the first on, the backbone reads."""
         return self.config.input_channels
 
     def clip_samples(self, frames: int) -> int:
@@ -358,7 +363,7 @@ class Vocos(nnx.Module):
             return jnp.where(numbered(behind)[1][..., None], x, 0)
 
         read = jnp.concatenate([carry.features, clip(features, 0)], axis=1)
-        mel = read[:, radius - TAPS + 1 :, : self.config.input_channels].astype(self.embed.w[...].dtype)
+        mel = read[:, radius - TAPS + 1 :, : self.read_channels].astype(self.embed.w[...].dtype)
         x = layer_norm(self.embed(jnp.concatenate(inside(mel, TAPS), axis=-1)))
         x = clip(x * self.norm_scale[...] + self.norm_shift[...], TAPS // 2)
         graph, parameters = nnx.split(self.blocks)
@@ -409,7 +414,7 @@ class Vocos(nnx.Module):
         def block(x: jax.Array, layer: nnx.State[Any, Any]) -> tuple[jax.Array, jax.Array]:
             return clip(nnx.merge(graph, layer)(x)), x
 
-        mel = clip(features[..., : self.config.input_channels].astype(self.embed.w[...].dtype))
+        mel = clip(features[..., : self.read_channels].astype(self.embed.w[...].dtype))
         x = layer_norm(self.embed(jnp.concatenate(shifted(mel, TAPS), axis=-1)))
         x, read = jax.lax.scan(block, clip(x * self.norm_scale[...] + self.norm_shift[...]), parameters)
         return layer_norm(x) * self.final_scale[...] + self.final_shift[...], read

@@ -24,9 +24,9 @@ def test_the_vocabulary_is_the_front_ends() -> None:
     assert list(Vocab.load(ASSETS / "vocab.txt").index) == [" ", *SYMBOLS]
 
 
-def test_there_are_four_voices_and_the_default_is_one() -> None:
+def test_there_are_eight_voices_and_the_default_is_one() -> None:
     ids = [voice["id"] for voice in VOICES["voices"]]
-    assert len(set(ids)) >= 4
+    assert len(set(ids)) >= 8
     assert VOICES["default"] in ids
 
 
@@ -40,5 +40,5 @@ def test_a_clip_is_clean_and_lasts_as_long_as_its_text(voice: dict[str, str]) ->
     rate_found, scale = LengthModel.load(ASSETS / "lengths.safetensors").fit_rate(
         phonemes(voice["text"]), len(samples) // 256
     )
-    assert 120 < rate_found < 220
+    assert 110 < rate_found < 220
     assert scale == pytest.approx(1, abs=0.01)

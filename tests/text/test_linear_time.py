@@ -134,4 +134,4 @@ def test_the_phoneme_front_end_reads_no_further_than_its_segments(run: str, monk
         taken = [segment for _, segment in zip(range(3), segments, strict=False)]
         costs.append((sum(map(len, taken)), read))
     assert costs[0] == costs[1]
-    assert costs[0][1] < 50 * costs[0][0]
+    assert costs[0][1] < 100 * costs[0][0]
