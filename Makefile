@@ -72,9 +72,10 @@ $(PARITY)/done: requirements.txt tests/parity/install.sh
 	PYTHON=$(PYTHON) sh tests/parity/install.sh $(PARITY)
 	touch $@
 
-$(CLIENTS)/done: requirements-clients.txt
+$(CLIENTS)/done: requirements-clients.txt tests/clients/package.json
 	test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet --requirement requirements-clients.txt
+	cp tests/clients/package.json $(CLIENTS)/ && npm install --prefix $(CLIENTS) --no-audit --no-fund --silent
 	touch $@
 
 $(TRAINING)/done: requirements.txt requirements-dev.txt requirements-training.txt

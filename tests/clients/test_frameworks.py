@@ -1,4 +1,4 @@
-"""Voice-agent frameworks with their real plugins for OpenAI and ElevenLabs.
+"""Voice-agent frameworks with their real plugins for OpenAI and ElevenLabs, LiteLLM and the Vercel AI SDK.
 
 They live in an environment of their own: `make clients`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +16,16 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.ffmpeg import decode
 from tests.server import ServerThread, serving
 from tests.toy_programs import ToyPrograms
 
 HERE = Path(__file__).parent
 PYTHON = Path(os.environ.get("F5_CLIENTS_PYTHON", HERE.parents[1] / ".venv-clients" / "bin" / "python"))
 TEXT = "The first sentence is here. The second one follows it."  # what the clients speak
+
+NODE = shutil.which("node")
+MODULES = Path(os.environ.get("F5_CLIENTS_NODE_MODULES", PYTHON.parents[1] / "node_modules"))
 
 pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="the clients are not installed (make clients)")
 
@@ -38,8 +43,8 @@ def length(server: ServerThread) -> int:
     return len(httpx.post(f"{server.url}/v1/audio/speech", json=body, timeout=30).content) // 2
 
 
-def run(script: str, *arguments: str) -> dict[str, Any]:
-    command = [str(PYTHON), str(HERE / script), *arguments]
+def run(script: str, *arguments: str, program: tuple[str, ...] = (str(PYTHON),)) -> dict[str, Any]:
+    command = [*program, str(HERE / script), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -79,3 +84,38 @@ def test_pipecat_elevenlabs(server: ServerThread, length: int) -> None:
     found = run("pipecat_elevenlabs_client.py", server.url)
     assert (found["rate"], found["errors"]) == (24_000, [])
     assert abs(found["samples"] - length) < 0.1 * length
+
+
+@pytest.mark.parametrize("format", ["mp3", "opus", "aac", "flac", "wav", "pcm"])
+def test_litellm(server: ServerThread, length: int, format: str, tmp_path: Path) -> None:
+    run("litellm_client.py", server.url, format, str(tmp_path / "speech"))
+    assert_faster(decode(format, (tmp_path / "speech").read_bytes()), length, 24_000)
+
+
+@pytest.mark.skipif(
+    NODE is None or not MODULES.exists(), reason="node or its packages are not installed (make clients)"
+)
+@pytest.mark.parametrize(
+    ("provider", "format", "codec", "rate"),
+    [
+        *(("openai", format, format, 24_000) for format in ("mp3", "opus", "aac", "flac", "wav", "pcm")),
+        ("elevenlabs", "mp3", "mp3", 44_100),
+        ("elevenlabs", "mp3_32", "mp3", 44_100),
+        ("elevenlabs", "pcm", "pcm", 44_100),
+        ("elevenlabs", "pcm_16000", "pcm", 16_000),
+        ("elevenlabs", "ulaw", "ulaw", 8_000),
+    ],
+)
+def test_vercel_ai_sdk(
+    server: ServerThread, length: int, provider: str, format: str, codec: str, rate: int, tmp_path: Path
+) -> None:
+    assert NODE is not None
+    arguments = (str(MODULES), server.url, provider, format, str(tmp_path / "speech"))
+    found = run("vercel_client.cjs", *arguments, program=(NODE,))
+    assert found["warnings"] == []
+    assert_faster(decode(codec, (tmp_path / "speech").read_bytes(), rate), length, rate)
+
+
+def assert_faster(samples: Any, length: int, rate: int) -> None:
+    """They ask for a speed of 1.25, which shortens what `length` samples at 24 kHz are as long as."""
+    assert len(samples) / rate == pytest.approx(length / 24_000 / 1.25, abs=0.15)

@@ -1,0 +1,28 @@
+"""LiteLLM's speech, pointed at a server: `litellm_client.py URL FORMAT FILE`; writes the sound and prints its length."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it downloads its table of prices
+
+import litellm
+
+
+def main(url: str, format: str, file: str) -> None:
+    reply = litellm.speech(
+        model="openai/tts-1",
+        voice="ada",
+        input="The first sentence is here. The second one follows it.",
+        api_base=f"{url}/v1",
+        api_key="anything",
+        response_format=format,
+        speed=1.25,
+        max_retries=0,
+    )
+    Path(file).write_bytes(reply.content)
+    print(json.dumps({"bytes": len(reply.content)}))
+
+
+main(*sys.argv[1:])
