@@ -43,7 +43,6 @@ class SpeechBody(SpeechOptions):
         json_schema_extra={"examples": [{"model": "tts-1", "input": "Hello from the server.", "voice": "alloy"}]},
     )
 
-    model: Name = Field(description="One of `GET /v1/models`; any name where the server has one model.")
     input: Text = Field(min_length=1, max_length=MAX_INPUT, description="The text to speak.")
     voice: Name | VoiceId | None = Field(None, description="Id or name of a stored voice, or one of OpenAI's names.")
     instructions: str | None = Field(None, max_length=4096, description="Accepted, without effect.")

@@ -122,7 +122,7 @@ def test_our_options_are_taken(client: httpx.Client) -> None:
         ({"stream_format": "x"}, 400, "stream_format", "sse"),
         ({"num_inference_steps": 1000}, 400, "num_inference_steps", "64"),
         ({"timeout_s": 10_000}, 400, "timeout_s", "300"),
-        ({"model": None}, 400, "model", "string"),
+        ({"model": ""}, 400, "model", "at least 1"),
     ],
 )
 def test_what_is_wrong_is_said_in_openais_shape(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import httpx
+import pytest
 
 from tests.ffmpeg import decode
+from tests.server import ServerThread
 
 TEXT = "A reply of the assistant, to be read out."
 
@@ -58,3 +62,43 @@ def test_wyoming_openai(client: httpx.Client) -> None:
     """
     result = client.get("/v1/audio/voices").json()
     assert [voice.get("id") or voice.get("name") for voice in result["voices"]][:3] == ["ada", "ben", "cleo"]
+
+
+@pytest.mark.parametrize("format", ["mp3", "opus", "wav", "flac", "aac", "pcm"])
+def test_home_assistant_openai_tts(client: httpx.Client, format: str) -> None:
+    """sfortis/openai_tts, custom_components/openai_tts/openaitts_engine.py: get_tts and async_get_tts_stream.
+
+    A user's own JSON is merged into the body; without a key it sends no Authorization at all.
+    """
+    body = {
+        "model": "gpt-4o-mini-tts",
+        "input": TEXT,
+        "voice": "shimmer",
+        "response_format": format,
+        "speed": 1.0,
+        "instructions": "Speak as to a friend.",
+        "seed": 7,
+        "chunk_size": 200,
+        "repo_id": "a field of another server",
+    }
+    reply = client.post("/v1/audio/speech", json=body, headers={"User-Agent": "HomeAssistant-OpenAI-TTS"})
+    reply.raise_for_status()
+    assert reply.headers["content-type"].startswith("audio/")
+    assert len(decode(format, reply.content)) > 24_000
+
+
+def test_clients_of_openai_edge_tts(serve: Callable[..., ServerThread]) -> None:
+    """travisvn/openai-edge-tts, app/server.py and README.md: a body may be the text alone; voices are Microsoft's."""
+    server = serve(fallback_voice="ada")
+    with httpx.Client(base_url=server.url, timeout=30, headers={"Authorization": "Bearer your_api_key_here"}) as client:
+        for more in (
+            {},
+            {"voice": "en-US-AvaNeural", "response_format": "mp3", "speed": 1.1},
+            {"model": "tts-1-hd", "voice": "echo", "speed": 1, "stream_format": "sse"},
+        ):
+            reply = client.post("/v1/audio/speech", json={"input": TEXT, **more})
+            reply.raise_for_status()
+            if "stream_format" not in more:
+                assert len(decode("mp3", reply.content)) > 20_000
+        assert client.get("/v1/models").json()["data"][0]["id"]
+        assert client.get("/v1/voices").json()["voices"]
