@@ -1,10 +1,10 @@
-// The Vercel AI SDK's speech, pointed at a server: `vercel_client.cjs NODE_MODULES URL PROVIDER FORMAT FILE`.
-// Writes the sound to FILE and prints what the SDK says of it. The ElevenLabs provider has no setting for the address;
+// The Vercel AI SDK's speech, pointed at a server: `vercel_client.cjs NODE_MODULES URL PROVIDER FOLDER FORMAT...`.
+// Writes a file of each format and prints the SDK's warnings. The ElevenLabs provider has no setting for the address;
 // its `fetch` setting is where one is given.
 const { createRequire } = require("node:module");
 const { writeFileSync } = require("node:fs");
 
-const [, , modules, url, provider, format, file] = process.argv;
+const [, , modules, url, provider, folder, ...formats] = process.argv;
 const load = createRequire(`${modules}/`);
 const { experimental_generateSpeech: generateSpeech } = load("ai");
 
@@ -17,16 +17,20 @@ function model() {
 }
 
 async function main() {
-  const { audio, warnings } = await generateSpeech({
-    model: model(),
-    text: "The first sentence is here. The second one follows it.",
-    voice: "ada",
-    outputFormat: format,
-    speed: 1.25,
-    maxRetries: 0,
-  });
-  writeFileSync(file, audio.uint8Array);
-  console.log(JSON.stringify({ bytes: audio.uint8Array.length, type: audio.mediaType, warnings }));
+  const told = [];
+  for (const format of formats) {
+    const { audio, warnings } = await generateSpeech({
+      model: model(),
+      text: "The first sentence is here. The second one follows it.",
+      voice: "ada",
+      outputFormat: format,
+      speed: 1.25,
+      maxRetries: 0,
+    });
+    writeFileSync(`${folder}/${format}`, audio.uint8Array);
+    told.push(...warnings);
+  }
+  console.log(JSON.stringify({ warnings: told }));
 }
 
 main();
