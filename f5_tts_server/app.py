@@ -26,6 +26,7 @@ from f5_tts_server.api.services import Services
 from f5_tts_server.catalogue import catalogue
 from f5_tts_server.inference_types import Programs, SamplingDefaults
 from f5_tts_server.jobs.store import JobStore
+from f5_tts_server.json_log import JsonFormatter
 from f5_tts_server.loading import check_transcription, load_programs, sampling_defaults
 from f5_tts_server.pool import ModelPool
 from f5_tts_server.recognizer.listener import EnglishListener
@@ -163,11 +164,11 @@ class LogFormatter(logging.Formatter):
         return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", lines)
 
 
-def configure_logging(level: str) -> None:
+def configure_logging(level: str, form: str = "text") -> None:
     """One format for everything, uvicorn included, with the request id in every line."""
     handler = logging.StreamHandler()
     handler.addFilter(RequestIdFilter())
-    handler.setFormatter(LogFormatter())
+    handler.setFormatter(JsonFormatter() if form == "json" else LogFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     if level != "debug":
         logging.getLogger("uvicorn.access").addFilter(_not_a_probe)
@@ -204,7 +205,7 @@ def serve(app: FastAPI) -> int:
 def main(arguments: list[str], program: str = "python main.py") -> int:
     """Serve, or with `--offline` work off a file; gives the process's exit code. `program` is the command's name."""
     settings = read_settings(arguments, program=program)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     try:
         if settings.offline is None:
             check_address(settings.host, settings.port)

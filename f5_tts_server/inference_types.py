@@ -133,7 +133,8 @@ class GenerationRequest:
     cues, which all of a request's have or none, are mixed where they overlap, with zeros where nobody speaks. An
     ``open`` request takes further parts through its ticket until the ticket is finished. ``live``: somebody listens
     while the audio is made, so that it must not come too late;
-    ``background``: nobody waits for it, so that all others go first. Equal ``parts`` and ``seed`` give equal samples, whatever
+    ``background``: nobody waits for it, so that all others go first. ``caller`` is the
+    name of who asks, empty where nobody is told apart. Equal ``parts`` and ``seed`` give equal samples, whatever
     else the engine is doing. ``timeout_s`` runs from the submission, and again from every part appended to an open
     request. ``sample_rate`` in hertz and ``bit_rate`` in bits a second are those of the encoded clip; None is what suits
     the model and the format. ``model`` is the name of one of several models, None the default.
@@ -155,6 +156,7 @@ class GenerationRequest:
     background: bool = False
     model: str | None = None
     timestamps: bool = False
+    caller: str = ""
 
 
 # What a client gets ----------------------------------------------------------------------------------------------

@@ -99,6 +99,7 @@ class Settings(BaseSettings):
         description="port for Home Assistant's Wyoming protocol, which has no keys; off by default",
     )
     wyoming_host: str = Field(default="127.0.0.1", description="address for Wyoming")
+    log_format: Literal["text", "json"] = Field(default="text", description="lines of text, or JSON objects")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )
@@ -146,10 +147,20 @@ class Settings(BaseSettings):
 
     # who
     api_keys: Words = Field(default=(), description="keys that clients must send as Bearer, separated by commas")
-    api_keys_file: Path | None = Field(default=None, description="file of further keys, one a line")
+    api_keys_file: Path | None = Field(
+        default=None,
+        description="file of further keys, one a line, after its name and a blank if it has one; read again when it changes",
+    )
     cors_origins: Words = Field(default=(), description="origins whose pages may call, separated by commas, or *")
     rate_limit: int | None = Field(
         default=None, ge=1, description="requests a minute for each key, or address without keys"
+    )
+
+    key_concurrent_requests: int | None = Field(
+        default=None, ge=1, description="requests that each key may have open at a time"
+    )
+    key_audio_s: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="seconds of audio a minute for each key"
     )
 
     # instead of serving
@@ -210,6 +221,8 @@ class Settings(BaseSettings):
             stall_timeout_s=self.stall_timeout_s,
             reference_cache_bytes=int(self.reference_cache_mib * MIB),
             frame_budget=self.frame_budget,
+            key_concurrent=self.key_concurrent_requests,
+            key_audio_s=self.key_audio_s,
         )
 
 

@@ -230,15 +230,22 @@ class TTSEngine:
                 sample_rate,
                 clock=self._clock,
                 on_read=self._requests.wake.set,
-                on_end=lambda event: self._ended(number, request.request_id, event),
+                on_end=lambda event: self._ended(job, event),
             ),
         )
+        self._device.usage.began(request.caller)
+        for part in request.parts:
+            self._count_text(request.caller, part)
         self._ledger.expect(job.arrival, request.parts, request.nfe)
         self._requests.add(job)
         # A stage that died between the check and here has already failed the requests it knew of.
         if not self._takes_in and self.state is not EngineState.DRAINING:
             job.events.end(Failed(self._not_ready()))
         return RequestTicket(self, job)
+
+    def _count_text(self, caller: str, part: Part) -> None:
+        if caller and isinstance(part, Speech):
+            self.metrics.key_characters.labels(caller).inc(len(part.text))
 
     def _due_s(self, request: GenerationRequest) -> float:
         options = self.options
@@ -249,6 +256,7 @@ class TTSEngine:
     def appended(self, job: Job, part: Part | None) -> None:
         """A ticket has taken a part, or with None the end, of an open request."""
         if part is not None:
+            self._count_text(job.request.caller, part)
             self._ledger.expect(job.arrival, [part], job.request.nfe)
         self._requests.appended(job)
 
@@ -267,6 +275,12 @@ class TTSEngine:
         if not self._takes_in:
             raise self._not_ready()
         check(request, self.limits())
+        options, usage = self.options, self._device.usage
+        refusal = usage.refusal(
+            request.caller, self._clock(), concurrent=options.key_concurrent, audio_s=options.key_audio_s
+        )
+        if refusal is not None:
+            raise refusal
         active, waiting = self._device.counts()
         if active + waiting >= self.options.max_concurrent_requests + self.options.queue_limit:
             seconds = whole_seconds(self._device.seconds_for_a_place())
@@ -302,8 +316,13 @@ class TTSEngine:
         seconds = whole_seconds(min(self._ledger.seconds_for_all(), left))
         return Refused(503, self.state.value, "the server is shutting down", retry_after=seconds)
 
-    def _ended(self, number: int, request_id: str, event: Done | Failed) -> None:
-        self._ledger.close(number)
+    def _ended(self, job: Job, event: Done | Failed) -> None:
+        request_id, caller, seconds = job.request.request_id, job.request.caller, job.events.seconds
+        self._ledger.close(job.arrival)
+        self._device.usage.ended(caller, seconds, self._clock(), audio_s=self.options.key_audio_s)
+        if caller:
+            self.metrics.key_seconds.labels(caller).inc(seconds)
+            log.info("usage of %s: %.2f s of audio", caller, seconds, extra={"request_id": request_id})
         self.metrics.requests.labels(_outcome(event)).inc()
         if isinstance(event, Done):
             metadata = event.metadata

@@ -181,7 +181,7 @@ def main(arguments: list[str]) -> int:
 
     toy = json.loads(arguments[1])
     settings = read_settings(arguments[2:])
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     if toy is None:
         return serve(create_app(settings))
 

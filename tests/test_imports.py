@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "connections": set(),
     "models": {"f5", "embedded"},
     "loading": {"inference_types", "f5", "embedded", "models", "settings"},
+    "json_log": set(),
     "jobs": {"text"},
     "api": {
         "given_sounds",
@@ -64,6 +65,7 @@ MAY_IMPORT = {
         "pool",
         "loading",
         "jobs",
+        "json_log",
         "text",
         "offline",
     },

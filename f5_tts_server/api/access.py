@@ -21,6 +21,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from f5_tts_server.api.caller import serve_caller
 from f5_tts_server.api.errors import error_response
 from f5_tts_server.inference_types import Refused, RequestError
 from f5_tts_server.settings import Settings
@@ -32,6 +33,7 @@ OPEN_PREFIXES = ("/static/",)
 # ElevenLabs' clients may send the key in their first message; its routes ask `Access.knows` itself.
 LATE_KEY_SUFFIXES = ("/stream-input", "/multi-stream-input")
 
+RELOAD_S = 1.0
 MIN_KEY_LENGTH = 8
 MOST_KEYLESS = 64
 """Connections that may wait for a key at a time: who has none can hold no more than these."""
@@ -43,30 +45,50 @@ class Access:
     """The keys and the callers' allowances.
 
     Args:
-        keys: accepted keys; none means that everyone may call.
+        keys: accepted keys, each after its name and a blank if it has one; none means that everyone may call.
         rate_limit: requests a minute for each key, or for each address where there are no keys, and for each address
             whose keys are wrong; None is no limit.
         origins: whose pages may open WebSockets, as those of the server itself may; ``*`` is all.
     """
 
-    def __init__(self, keys: Iterable[str], rate_limit: int | None, origins: Iterable[str] = ()) -> None:
-        # Digests have one length, so that comparing them takes the same time for every key.
-        self._digests = tuple(_digest(key) for key in keys)
+    def __init__(
+        self,
+        keys: Iterable[str],
+        rate_limit: int | None,
+        origins: Iterable[str] = (),
+        file: KeyFile | None = None,
+    ) -> None:
+        self._set_keys(keys)
+        self._file = file
         self._rate_limit = rate_limit
         self._origins = frozenset(origins)
         self._keyless = 0
         self._allowances: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
 
+    def _set_keys(self, keys: Iterable[str]) -> None:
+        # Digests have one length, so that comparing them takes the same time for every key.
+        self._names = {_digest(key.split()[-1]): _name(key) for key in keys}
+
+    def refresh(self) -> None:
+        """Take over the keys of the file where it has changed; where it is faulty, the ones before stay."""
+        if self._file is not None and (keys := self._file.changed()) is not None:
+            self._set_keys(keys)
+            log.info("API keys read again: %d", len(self._names))
+
+    def caller(self, key: str | None) -> str:
+        """The name of an accepted key; empty where none is needed."""
+        return self._names.get(_digest(key or ""), "")
+
     @property
     def open(self) -> bool:
         """No key is needed."""
-        return not self._digests
+        return not self._names
 
     def knows(self, key: str | None) -> bool:
         """Whether a key is accepted; takes the same time whichever it is."""
         given = _digest(key or "")
         known = False
-        for digest in self._digests:
+        for digest in self._names:
             known |= hmac.compare_digest(digest, given)
         return known or self.open
 
@@ -116,6 +138,37 @@ class Access:
         return wait
 
 
+class KeyFile:
+    """The operator's file of keys, looked at again every second at most."""
+
+    def __init__(self, listed: Iterable[str], path: Path) -> None:
+        self._listed = tuple(listed)
+        self._path = path
+        self._looked = time.monotonic()
+        self._version = self._stat()
+
+    def changed(self) -> tuple[str, ...] | None:
+        """All keys, where the file is another than when it was last read and can be read."""
+        if time.monotonic() < self._looked + RELOAD_S:
+            return None
+        self._looked = time.monotonic()
+        if (version := self._stat()) == self._version:
+            return None
+        self._version = version
+        try:
+            return read_keys(self._listed, self._path)
+        except (OSError, ValueError) as error:
+            log.error("the API keys stay as they were: %s", error)
+            return None
+
+    def _stat(self) -> tuple[int, ...]:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return ()
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 class AccessMiddleware:
     """Refuses calls without a key with 401, and those over the rate limit with 429; websockets with close code 1008."""
 
@@ -127,6 +180,7 @@ class AccessMiddleware:
         if scope["type"] not in ("http", "websocket") or _is_open(scope):
             await self._app(scope, receive, send)
             return
+        self._access.refresh()
         connection = HTTPConnection(scope)
         key = given_key(connection)
         late = scope["type"] == "websocket" and key is None and scope["path"].endswith(LATE_KEY_SUFFIXES)
@@ -141,6 +195,7 @@ class AccessMiddleware:
         if wait := self._access.spend(caller, time.monotonic()):
             await _refuse(scope, receive, send, over_limit(wait))
             return
+        serve_caller(self._access.caller(key))
         await self._app(scope, receive, send)
 
 
@@ -150,7 +205,8 @@ def access_of(settings: Settings) -> Access:
     Raises ValueError for a key that is too short and OSError for a key file that cannot be read.
     """
     keys = read_keys(settings.api_keys, settings.api_keys_file)
-    access = Access(keys, settings.rate_limit, settings.cors_origins)
+    file = KeyFile(settings.api_keys, settings.api_keys_file) if settings.api_keys_file is not None else None
+    access = Access(keys, settings.rate_limit, settings.cors_origins, file)
     if access.open and not _is_loopback(settings.host):
         log.warning("listening on %s without API keys: everyone who reaches this port may use it", settings.host)
     return access
@@ -171,10 +227,13 @@ def install(app: FastAPI, access: Access, settings: Settings) -> None:
 
 
 def read_keys(listed: Iterable[str], file: Path | None) -> tuple[str, ...]:
-    """Keys of the settings and of a file with one a line; empty lines and those that begin with # do not count."""
+    """Keys of the settings and of a file with one a line, after its name and a blank if it has one.
+
+    Empty lines and those that begin with # do not count.
+    """
     lines = file.read_text("utf-8").splitlines() if file is not None else []
     keys = tuple(key.strip() for key in (*listed, *lines) if key.strip() and not key.lstrip().startswith("#"))
-    if any(len(key) < MIN_KEY_LENGTH for key in keys):
+    if any(len(key.split()[-1]) < MIN_KEY_LENGTH for key in keys):
         raise ValueError(f"an API key has less than {MIN_KEY_LENGTH} characters")
     if file is not None and not keys:
         raise ValueError(f"{file} holds no API key, so that everyone could call")
@@ -202,6 +261,12 @@ def over_limit(wait: float) -> Refused:
 
 def _address(connection: HTTPConnection) -> str:
     return connection.client.host if connection.client else ""
+
+
+def _name(key: str) -> str:
+    """What a key is called in metrics and the log: its own name, or the beginning of its digest."""
+    name, _, alone = key.rpartition(" ")
+    return name.strip() or f"key-{_digest(alone).hex()[:8]}"
 
 
 def _digest(text: str) -> bytes:

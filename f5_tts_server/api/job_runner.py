@@ -165,7 +165,7 @@ class JobRunner:
 
     async def _speak(self, job: Job, request: GenerationRequest, path: Any) -> None:
         """A piece's audio onto the disk, when there is room for it."""
-        request = replace(request, live=False, background=True)
+        request = replace(request, live=False, background=True, caller=job.caller)
         while True:
             try:
                 ticket = self._services.engine.submit(request)

@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from f5_tts_server.api.access import given_key
+from f5_tts_server.api.caller import current_caller
 from f5_tts_server.api.job_runner import JobOptions, JobRunner
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Guidance, Name, Seed, Speed, Steps, Sway, Text
@@ -73,7 +74,7 @@ def router(services: Services) -> APIRouter:
         store = runner(request).store
         facts = asdict(job)
         titles = facts.pop("titles")
-        del facts["owner"]
+        del facts["owner"], facts["caller"]
         chapters = [
             {"number": number, "title": title, "ready": store.chapter_audio(job, number).exists()}
             for number, title in enumerate(titles, 1)
@@ -97,6 +98,7 @@ def router(services: Services) -> APIRouter:
                 lambda: jobs.store.add(
                     chapters,
                     owner=_owner(request),
+                    caller=current_caller(),
                     title=query.title or chapters[0].title,
                     format=query.format,
                     options=options.model_dump(exclude_none=True),

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from f5_tts_server.api.caller import current_caller
 from f5_tts_server.api.speech_options import SpeechOptions
 from f5_tts_server.catalogue import Catalogue
 from f5_tts_server.inference_types import GenerationRequest, Part, RequestError, VoiceClip
@@ -135,6 +136,7 @@ class RequestBuilder:
             open=open,
             model=model.name,
             timestamps=options.timestamps is not None,
+            caller=current_caller(),
         )
 
     def _voice_lexicon(self, clip: VoiceClip) -> Lexicon:

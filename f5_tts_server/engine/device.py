@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from f5_tts_server.engine.admission import Outlook
+from f5_tts_server.engine.usage import Usage
 
 
 class Work(Protocol):
@@ -44,6 +45,7 @@ class Device:
     def __init__(self) -> None:
         self.loading = threading.Lock()  # held while a model is loaded: two at once would need the memory of both
         self.compiled = 0  # programs in this process when the last model was ready
+        self.usage = Usage()  # by caller, whatever model is asked for
         self._condition = threading.Condition()
         self._order = itertools.count()
         self._waiting: list[tuple[float, int]] = []  # when their work is needed

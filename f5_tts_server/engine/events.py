@@ -44,6 +44,7 @@ class EventBuffer:
         self._accepted = False
         self._ended: Done | Failed | None = None
         self._unread_samples = 0
+        self._samples = 0
         self._unread_since: float | None = None
 
     # engine's side, any thread
@@ -60,6 +61,7 @@ class EventBuffer:
                 return
             self._events.append(chunk)
             self._unread_samples += chunk.samples
+            self._samples += chunk.samples
             if self._unread_since is None:
                 self._unread_since = self._clock()
         self._notify()
@@ -77,6 +79,11 @@ class EventBuffer:
         self._notify()
         self._on_end(event)
         return True
+
+    @property
+    def seconds(self) -> float:
+        """Of audio made so far."""
+        return self._samples / self._sample_rate
 
     @property
     def unread_seconds(self) -> float:

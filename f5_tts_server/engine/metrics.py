@@ -65,6 +65,12 @@ class Metrics:
             "f5_cue_overruns", "Cues of dubs that had less time than they needed.", registry=self.registry
         )
         self.infills = Counter("f5_infills", "Stretches of recordings that were spoken anew.", registry=self.registry)
+        self.key_seconds = Counter(
+            "f5_key_audio_seconds", "Seconds of audio made, by key.", ["key"], registry=self.registry
+        )
+        self.key_characters = Counter(
+            "f5_key_characters", "Characters of text taken in, by key.", ["key"], registry=self.registry
+        )
         self.audio_seconds = Counter("f5_audio_seconds", "Seconds of audio made.", registry=self.registry)
         self.bytes_out = Counter("f5_audio_bytes", "Bytes of encoded audio handed out.", registry=self.registry)
         self.restarts = Counter(

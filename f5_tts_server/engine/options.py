@@ -12,6 +12,7 @@ class EngineOptions:
     ``frame_budget`` None takes the model's own. ``first_audio_s`` after a request's arrival its first audio is due,
     ``whole_clip_s`` that of a clip which nobody hears before it is whole, ``background_s`` that of one nobody waits for.
     With ``early_rate`` requests are taken in while the model, which has this sample rate, is being loaded.
+    ``key_concurrent`` and ``key_audio_s`` (a minute) bound each caller, see `engine.usage`.
     """
 
     max_concurrent_requests: int = 16
@@ -28,3 +29,5 @@ class EngineOptions:
     whole_clip_s: float = 10.0
     background_s: float = 600.0
     early_rate: int | None = None
+    key_concurrent: int | None = None
+    key_audio_s: float | None = None

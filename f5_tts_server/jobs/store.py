@@ -41,10 +41,11 @@ class TooManyJobs(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """A job. ``owner`` is a digest of the key of whoever asked; ``done`` of ``pieces`` are spoken."""
+    """A job. ``owner`` is a digest of the key of whoever asked, ``caller`` the key's name; ``done`` of ``pieces`` are spoken."""
 
     id: str
     owner: str
+    caller: str
     title: str
     format: BookFormat
     options: dict[str, Any]
@@ -77,7 +78,14 @@ class JobStore:
             self.jobs[job.id] = job
 
     def add(
-        self, chapters: Sequence[Chapter], *, owner: str, title: str, format: BookFormat, options: dict[str, Any]
+        self,
+        chapters: Sequence[Chapter],
+        *,
+        owner: str,
+        caller: str,
+        title: str,
+        format: BookFormat,
+        options: dict[str, Any],
     ) -> Job:
         """Keep a new job; on the disk when this returns. Raises TooManyJobs."""
         if len(self.jobs) >= JOBS_MAX:
@@ -85,6 +93,7 @@ class JobStore:
         job = Job(
             id=f"job_{secrets.token_hex(8)}",
             owner=owner,
+            caller=caller,
             title=title,
             format=format,
             options=options,

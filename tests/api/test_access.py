@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,9 +17,12 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from f5_tts_server.api import access as access_module
 from f5_tts_server.api.access import MOST_KEYLESS, Access, read_keys
 from f5_tts_server.app import create_app
+from f5_tts_server.engine.usage import Usage
 from f5_tts_server.inference_types import SamplingDefaults
+from f5_tts_server.json_log import JsonFormatter
 from f5_tts_server.settings import Settings
 from f5_tts_server.voices.store import VoiceStore
 from tests.server import ServerThread
@@ -209,3 +214,78 @@ def test_what_is_open_is_bounded_and_probes_are_answered(serve: Callable[..., Se
         until = time.monotonic() + 30
         while client.get("/v1/models").status_code != 200:
             assert time.monotonic() < until, "connections that are closed still count"
+
+
+def test_keys_have_names_and_the_file_is_read_again(
+    serve: Callable[..., ServerThread],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A new key once took a restart. A file that is emptied by mistake must not open the server."""
+    monkeypatch.setattr(access_module, "RELOAD_S", 0.0)
+    file = tmp_path / "keys"
+    file.write_text("ada key-of-ada-1\nnameless-key\n")
+    server = serve(api_keys_file=file)
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+
+        def status(key: str) -> int:
+            reply = client.post(
+                "/v1/audio/speech",
+                json={"model": "m", "input": "Hello there."},
+                headers={"Authorization": f"Bearer {key}"},
+            )
+            return reply.status_code
+
+        assert (status("key-of-ada-1"), status("nameless-key"), status("key-of-ben-1"), status("ada")) == (
+            200,
+            200,
+            401,
+            401,
+        )
+        file.write_text("ada key-of-ada-2\nben key-of-ben-1\n")
+        assert (status("key-of-ada-1"), status("key-of-ada-2"), status("key-of-ben-1")) == (401, 200, 200)
+        file.write_text("")
+        assert (status("key-of-ben-1"), status("wrong-key")) == (200, 401)
+        file.unlink()
+        assert (status("key-of-ben-1"), status("wrong-key")) == (200, 401)
+        metrics = client.get("/metrics").text
+    assert 'f5_key_characters_total{key="ada"} 24.0' in metrics
+    assert 'f5_key_audio_seconds_total{key="ben"}' in metrics
+    name = f"key-{hashlib.sha256(b'nameless-key').hexdigest()[:8]}"
+    assert f'f5_key_characters_total{{key="{name}"}} 12.0' in metrics
+    assert not any(key in metrics + caplog.text for key in ("key-of-ada", "key-of-ben", "nameless-key"))
+
+
+def test_limits_of_a_key(serve: Callable[..., ServerThread]) -> None:
+    server = serve(api_keys=("ada key-of-ada-1", "ben key-of-ben-1"), key_audio_s=0.5)
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        body = {"model": "m", "input": "A sentence that takes longer than half a second."}
+        ada, ben = ({"Authorization": f"Bearer key-of-{name}-1"} for name in ("ada", "ben"))
+        assert client.post("/v1/audio/speech", json=body, headers=ada).status_code == 200
+        refused = client.post("/v1/audio/speech", json=body, headers=ada)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "audio_limit_exceeded")
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert client.post("/v1/audio/speech", json=body, headers=ben).status_code == 200
+
+
+def test_open_requests_of_a_caller_are_bounded_and_audio_comes_back_with_time() -> None:
+    usage = Usage()
+    ask = partial(usage.refusal, concurrent=2, audio_s=60)
+    for _ in range(2):
+        assert ask("ada", 0) is None
+        usage.began("ada")
+    refusal = ask("ada", 0)
+    assert refusal is not None and refusal.code == "too_many_requests_of_key"
+    assert ask("ben", 0) is None and ask("", 0) is None
+    usage.ended("ada", 90, 0, audio_s=60)  # 60 were left: 30 in debt, which a second pays one of
+    refusal = ask("ada", 0)
+    assert refusal is not None and refusal.retry_after == 31
+    assert ask("ada", 31) is None
+
+
+def test_log_lines_as_json() -> None:
+    record = logging.LogRecord("f5.http", logging.INFO, "", 0, "said %s", ("“hi”\nthere",), None)
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    assert json.loads(line).items() >= {"level": "info", "logger": "f5.http", "message": "said “hi”\nthere"}.items()

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from f5_tts_server.api.access import given_key
+from f5_tts_server.api.caller import serve_caller
 from f5_tts_server.api.elevenlabs.written import Opening, opening_of
 from f5_tts_server.api.errors import ELEVENLABS
 from f5_tts_server.api.faults import FAULTS, as_request_error
@@ -44,6 +45,8 @@ class Connection:
         opening = opening_of(message)
         if not known and not access.knows(opening.key):
             raise access.refusal(self._socket)
+        if not known:
+            serve_caller(access.caller(opening.key))
         return message, opening
 
     async def receive(self, *, forever: bool = False) -> dict[str, Any]:
