@@ -34,6 +34,7 @@ from f5_tts_server.serving import FLUSH_S, DrainingServer, check_address
 from f5_tts_server.settings import MIB, Settings, read_settings
 from f5_tts_server.text import Lexicon
 from f5_tts_server.tts_engine import TTSEngine
+from f5_tts_server.voices.consents import ConsentFolder
 from f5_tts_server.voices.dictionaries import DictionaryFolder
 from f5_tts_server.voices.store import VoiceError, VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
@@ -111,6 +112,7 @@ def create_app(
         access=access.access_of(settings),
         lexicon=Lexicon.load(settings.lexicon, check) if settings.lexicon is not None else Lexicon(),
         check_transcription=check,
+        consents=ConsentFolder(app.state.voices.folder and app.state.voices.folder / "consents"),
         dictionaries=DictionaryFolder(app.state.voices.folder and app.state.voices.folder / "dictionaries"),
     )
     app.state.services = services

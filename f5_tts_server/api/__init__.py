@@ -19,6 +19,7 @@ from f5_tts_server.api import (
     page,
     probes,
     speech_websocket,
+    voice_consents,
     voices,
 )
 from f5_tts_server.api.services import Services
@@ -26,5 +27,18 @@ from f5_tts_server.api.services import Services
 
 def routers(services: Services) -> list[APIRouter]:
     """Every router of the server, in the order of the documentation page. A new protocol is added here."""
-    protocols = (generate, openai_speech, models, speech_websocket, voices, dubs, edits, elevenlabs, jobs, probes, page)
+    protocols = (
+        generate,
+        openai_speech,
+        models,
+        speech_websocket,
+        voices,
+        voice_consents,
+        dubs,
+        edits,
+        elevenlabs,
+        jobs,
+        probes,
+        page,
+    )
     return [protocol.router(services) for protocol in protocols]

@@ -15,7 +15,14 @@ from f5_tts_server.api.errors import error_response
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.settings import MIB, Settings
 
-AUDIO_PATHS = ("/v1/generate", "/v1/jobs", "/v1/audio/voices", "/v1/audio/edits", "/v1/voices/add")
+AUDIO_PATHS = (
+    "/v1/generate",
+    "/v1/jobs",
+    "/v1/audio/voices",
+    "/v1/audio/voice_consents",
+    "/v1/audio/edits",
+    "/v1/voices/add",
+)
 """Where bodies may carry audio or documents; elsewhere they are short texts."""
 
 BYTES_PER_CHARACTER = 12  # of a character beyond the basic plane, escaped

@@ -131,6 +131,7 @@ ELEVENLABS = _ElevenLabs(
     }
 )
 VOICES = Dialect({"reference": "audio_sample"})
+CONSENTS = Dialect({"reference": "recording"})
 ELEVENLABS_UPLOAD = _ElevenLabs({"reference": "files", "audio_sample": "files"})
 
 DUBS = _Dubs({**GENERATE.fields, "text": "subtitles", "cue": "subtitles", "speed": "max_rate"})
@@ -141,6 +142,7 @@ _BY_PATH = {
     "/v1/generate": GENERATE,
     "/v1/audio/speech": OPENAI,
     "/v1/audio/voices": VOICES,
+    "/v1/audio/voice_consents": CONSENTS,
     "/v1/audio/dubs": DUBS,
     "/v1/audio/edits": EDITS,
     "/v1/text-to-speech": ELEVENLABS,

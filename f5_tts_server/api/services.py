@@ -15,6 +15,7 @@ from f5_tts_server.inference_types import Engine
 from f5_tts_server.settings import Settings
 from f5_tts_server.text import Lexicon
 from f5_tts_server.text.lexicon import CheckTranscription
+from f5_tts_server.voices.consents import ConsentFolder
 from f5_tts_server.voices.dictionaries import DictionaryFolder
 from f5_tts_server.voices.store import VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
@@ -61,6 +62,7 @@ class Services:
     access: Access
     lexicon: Lexicon
     check_transcription: CheckTranscription
+    consents: ConsentFolder
     dictionaries: DictionaryFolder
     sample_rate: int = 24_000
     measuring: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))

@@ -18,6 +18,7 @@ from f5_tts_server.api.speech_options import Text
 from f5_tts_server.api.voice_uploads import form_text, read_form, store_voice
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.text import Lexicon
+from f5_tts_server.voices.consents import CONSENT_ID, UnknownConsent
 from f5_tts_server.voices.store import MAX_NAME_LENGTH, StoredVoice
 
 _FIELDS = frozenset({"name", "ref_text", "consent", "description", "audio_sample"})
@@ -57,6 +58,11 @@ def router(services: Services) -> APIRouter:
         """Store a voice. Answers with a report on the clip; clips that no voice can be made of are refused."""
         async with read_form(request, fields=len(_FIELDS), wanted="name and audio_sample") as form:
             texts, audio = await _upload(form)
+        if CONSENT_ID.fullmatch(texts["consent"]):
+            try:
+                await to_thread.run_sync(services.consents.get, texts["consent"])
+            except UnknownConsent as error:
+                raise RequestError(404, "voice_consent_not_found", f"consent: {error.args[0]}", "consent") from error
         return _json(await store_voice(services, texts, audio), full=True)
 
     @routes.get("")

@@ -1,0 +1,147 @@
+"""Recordings of consent to a voice, `/v1/audio/voice_consents`, in the shape of OpenAI's API for custom voices.
+
+They are kept and named by voices; nobody compares what is said in them, or who says it, with the voice.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+from starlette.datastructures import UploadFile
+
+from f5_tts_server.api.services import Services
+from f5_tts_server.api.speech_options import Text
+from f5_tts_server.api.voice_uploads import form_text, read_form
+from f5_tts_server.inference_types import RequestError
+from f5_tts_server.voices.consents import RECORDING_MAX, Consent, ConsentsFull, UnknownConsent
+from f5_tts_server.voices.report import prepare
+from f5_tts_server.voices.store import MAX_NAME_LENGTH
+
+_LANGUAGE_MAX = 35  # characters
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["name", "language", "recording"],
+                    "properties": {
+                        "name": {"type": "string", "maxLength": MAX_NAME_LENGTH},
+                        "language": {"type": "string", "maxLength": _LANGUAGE_MAX, "description": "such as en-US"},
+                        "recording": {"type": "string", "format": "binary"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class NameBody(BaseModel):
+    """A recording's other label."""
+
+    name: Text = Field(min_length=1, max_length=MAX_NAME_LENGTH)
+
+
+def router(services: Services) -> APIRouter:
+    """The routes of this protocol."""
+    routes = APIRouter(prefix="/v1/audio/voice_consents", tags=["voices"])
+    kept = services.consents
+
+    @routes.post("", status_code=201, openapi_extra=_UPLOAD)
+    async def add(request: Request) -> dict[str, Any]:
+        """Keep a recording of consent. It must be sound; what is said in it is not checked."""
+        async with read_form(request, fields=3, wanted="name, language and recording") as form:
+            recording = form.get("recording")
+            if not isinstance(recording, UploadFile):
+                raise _refuse("recording", "recording is missing: send it as a file")
+            name, language = (_short(form_text(form, field), field) for field in ("name", "language"))
+            audio = await recording.read()
+        if len(audio) > RECORDING_MAX:
+            raise _refuse("recording", f"recording has {len(audio)} bytes; the limit is {RECORDING_MAX}")
+
+        def store() -> Consent:
+            prepare(audio, max_speech_seconds=None)
+            try:
+                return kept.add(name, language, audio)
+            except ConsentsFull as error:
+                raise RequestError(403, "consents_full", str(error)) from error
+
+        return _json(await to_thread.run_sync(store, limiter=services.measuring))
+
+    @routes.get("")
+    def consents(
+        after: Annotated[str | None, Query(max_length=64)] = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
+    ) -> dict[str, Any]:
+        """The recordings by age, page by page."""
+        all_of_them = kept.list()
+        start = 0
+        if after is not None:
+            start = 1 + next((index for index, consent in enumerate(all_of_them) if consent.id == after), -1)
+            if start == 0:
+                raise _refuse("after", "after is the id of no recording: begin anew")
+        page = [_json(consent) for consent in all_of_them[start : start + limit]]
+        return {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": start + limit < len(all_of_them),
+        }
+
+    @routes.get("/{consent_id}")
+    def consent(consent_id: str) -> dict[str, Any]:
+        """What is known of a recording."""
+        try:
+            return _json(kept.get(consent_id))
+        except UnknownConsent as error:
+            raise _not_found(error) from error
+
+    @routes.post("/{consent_id}")
+    def rename(consent_id: str, body: NameBody) -> dict[str, Any]:
+        """Give a recording another label."""
+        try:
+            return _json(kept.rename(consent_id, body.name))
+        except UnknownConsent as error:
+            raise _not_found(error) from error
+
+    @routes.delete("/{consent_id}")
+    def delete(consent_id: str) -> dict[str, Any]:
+        """Remove a recording; voices that name it stay."""
+        try:
+            kept.remove(consent_id)
+        except UnknownConsent as error:
+            raise _not_found(error) from error
+        return {"id": consent_id, "object": "audio.voice_consent", "deleted": True}
+
+    return routes
+
+
+def _json(consent: Consent) -> dict[str, Any]:
+    return {
+        "id": consent.id,
+        "object": "audio.voice_consent",
+        "name": consent.name,
+        "language": consent.language,
+        "created_at": consent.created,
+    }
+
+
+def _short(text: str, field: str) -> str:
+    limit = MAX_NAME_LENGTH if field == "name" else _LANGUAGE_MAX
+    text = text.strip()
+    if not text or len(text) > limit or not text.isprintable():
+        raise _refuse(field, f"{field} has {len(text)} characters; 1 to {limit} that can be printed are accepted")
+    return text
+
+
+def _refuse(field: str, message: str) -> RequestError:
+    return RequestError(422, "invalid_request", message, field)
+
+
+def _not_found(error: UnknownConsent) -> RequestError:
+    return RequestError(404, "voice_consent_not_found", error.args[0], "consent_id")
