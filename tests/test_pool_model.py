@@ -36,7 +36,7 @@ def request(model: str) -> GenerationRequest:
 
 
 def plain(files: dict[str, str]) -> Samples:
-    model: SpeechModel = load_model(**files, max_frames=256)  # type: ignore[arg-type]
+    model: SpeechModel = load_model(**files, max_frames=448)  # type: ignore[arg-type]
     reference = model.frontend.prepare_reference(CLIP.audio, CLIP.text)
     return model.speak(TEXT, reference, sampling=Sampling(STEPS, 2.0, sway=True), seed=3)
 
@@ -61,7 +61,8 @@ async def test_two_models_speak_side_by_side_and_an_unloaded_one_leaves_nothing(
     (tmp_path / "models.yaml").write_text("\n".join(["models:", *lines]))
     settings = Settings(
         models_file=tmp_path / "models.yaml",
-        buckets=(256,),
+        buckets=(448,),
+        first_segment_s=3,
         slots=2,
         device_mesh="1x1",
         compilation_cache=tmp_path / "compiled",
