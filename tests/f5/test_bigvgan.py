@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickletools
+import zipfile
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from f5_tts_server.f5.bigvgan import BigVGAN, BigVGANConfig, low_pass
 from f5_tts_server.f5.checkpoint import CheckpointError
 from f5_tts_server.f5.weights import bigvgan_shapes, load_bigvgan
 from tests.f5.vocoder_window import block_window
-from tests.golden.bigvgan_cases import CASES, draw_all
+from tests.golden.bigvgan_cases import CASES, CHECKPOINT_CASE, draw_all
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TOLERANCE = 1e-5  # relative, of whole clips
@@ -68,6 +71,34 @@ def test_whole_clips_equal_the_official_model(tmp_path: Path, name: str) -> None
     assert np.abs(expected).mean() > 0.02 and np.mean(np.abs(expected) >= 1) < 0.05  # neither silent nor all clipped
     assert relative_error(samples, expected) <= TOLERANCE
     assert relative_error(samples, golden()[0][f"{name}/samples64"]) <= TOLERANCE
+
+
+def test_a_checkpoint_that_torch_wrote_is_read_without_torch(tmp_path: Path) -> None:
+    """The released file is a pickle of {"generator": weights}; here it is the official class's own, weight norm and all."""
+    CASES[CHECKPOINT_CASE].write_json(tmp_path / "config.json")
+    model = load_bigvgan(tmp_path / "config.json", GOLDEN / "bigvgan_generator.pt")
+    mel, expected = golden()[0][f"{CHECKPOINT_CASE}/mel"], golden()[0][f"{CHECKPOINT_CASE}/samples"]
+    assert relative_error(decode(model, mel), expected) <= TOLERANCE
+
+
+def test_a_checkpoint_that_asks_for_code_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    """The same file with a call in its pickle, as a malicious one would have; the call would leave a file behind."""
+    mark = tmp_path / "ran"
+    call = b"cbuiltins\nopen\n(V" + str(mark).encode() + b"\nVw\ntR0"
+    with (
+        zipfile.ZipFile(GOLDEN / "bigvgan_generator.pt") as given,
+        zipfile.ZipFile(tmp_path / "generator.pt", "w") as made,
+    ):
+        for name in given.namelist():
+            data = given.read(name)
+            if name.endswith("data.pkl"):
+                data = data[:2] + call + data[2:]  # behind the protocol
+                pickletools.dis(data, out=io.StringIO())
+            made.writestr(name, data)
+    CASES[CHECKPOINT_CASE].write_json(tmp_path / "config.json")
+    with pytest.raises(CheckpointError, match="open"):
+        load_bigvgan(tmp_path / "config.json", tmp_path / "generator.pt")
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize(("name", "block"), [("v2", 40), ("v1", 7)])

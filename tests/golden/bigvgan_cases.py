@@ -28,6 +28,7 @@ CASES: dict[str, BigVGANConfig] = {
     "stages": BigVGANConfig(num_mels=8, upsample_initial_channel=64, resblock_dilation_sizes=((1,),) * 3),
 }
 
+CHECKPOINT_CASE = "v2"  # whose weights are stored
 
 # Residual branches that do not grow from block to block, and samples that are loud without being clipped.
 _GAINS = {"resblocks": 0.4, "conv_post": 0.1}

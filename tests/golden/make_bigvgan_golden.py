@@ -3,8 +3,9 @@
 python -m tests.golden.make_bigvgan_golden
 
 Small models with every weight drawn (`random_weights`), weight norm's two halves separately. Stored for each: the mel it
-was given [b, n, mel] and the samples it returned [b, samples], in float32 and in float64. The shapes of the official
-keys are stored for these and, of parameters alone, for the released size.
+was given [b, n, mel] and the samples it returned [b, samples], in float32 and in float64; of one the weights too, as a
+`.pt` with the key `generator`. The shapes of the official keys are stored for these and, of parameters alone, for the
+released size.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bigvgan import BigVGAN as Official
 from bigvgan.env import AttrDict
 
 from f5_tts_server.f5.bigvgan import BigVGANConfig
-from tests.golden.bigvgan_cases import CASES, FRAMES, SEED, draw_all
+from tests.golden.bigvgan_cases import CASES, CHECKPOINT_CASE, FRAMES, SEED, draw_all
 
 HERE = Path(__file__).parent
 
@@ -41,6 +42,8 @@ def main() -> None:
         mel = rng.standard_normal((2, FRAMES, config.num_mels)).astype(np.float32)
         arrays[f"{name}/mel"] = mel
         given = torch.from_numpy(mel).transpose(1, 2)
+        if name == CHECKPOINT_CASE:  # as its makers' training writes it
+            torch.save({"generator": model.state_dict()}, HERE / "bigvgan_generator.pt")
         arrays[f"{name}/samples"] = model(given)[:, 0].numpy()
         arrays[f"{name}/samples64"] = model.double()(given.double())[:, 0].numpy()
     with torch.device("meta"):

@@ -1,7 +1,7 @@
 """Compares this code with the official PyTorch packages live and prints a table; exit code 1 where a limit is passed.
 
 Run by `make parity`, in an environment with both. Every architecture option at a small size, F5TTS_v1_Base and the
-released Vocos at full size, each with weights and inputs drawn from a fresh seed (`--seed` repeats one), the embedded
+released Vocos and BigVGAN at full size, each with weights and inputs drawn from a fresh seed (`--seed` repeats one), the embedded
 voice with its trained weights, mel front ends, tokens and chunks.
 """
 
@@ -11,7 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
@@ -22,15 +22,18 @@ from flax import nnx
 
 from f5_tts_server.embedded.config import CONFIG as EMBEDDED
 from f5_tts_server.f5 import audio, sampler
+from f5_tts_server.f5.bigvgan import BigVGANConfig
 from f5_tts_server.f5.config import CONFIGS, BackboneConfig, MelConfig
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.pinyin import pinyin_tokens
 from f5_tts_server.f5.text import Vocab, chunk_text
 from f5_tts_server.f5.unett import UNetT
 from f5_tts_server.f5.vocos import VocosConfig
-from f5_tts_server.f5.weights import backbone_from_state_dict, load_vocos
+from f5_tts_server.f5.weights import backbone_from_state_dict, load_bigvgan, load_vocos
 from tests.golden import official
 from tests.golden.backbone_cases import CASES, SAMPLER, TIMES
+from tests.golden.bigvgan_cases import CASES as BIGVGAN_CASES
+from tests.golden.bigvgan_cases import draw_all as draw_bigvgan
 from tests.golden.random_weights import draw
 
 ROOT = Path(__file__).parent.parent.parent
@@ -166,6 +169,26 @@ def compare_vocos(seed: int) -> Iterator[Result]:
     yield "Vocos, released size", "decode", relative_error(ours.decode(jnp.asarray(mel)), truth), VOCODER_LIMIT
 
 
+def compare_bigvgan(name: str, config: BigVGANConfig, seed: int, frames: int) -> Iterator[Result]:
+    """BigVGAN, whole clips, its weights written as the released file and read back."""
+    import tempfile
+
+    from bigvgan import BigVGAN as OfficialBigVGAN
+    from bigvgan.env import AttrDict
+
+    theirs = OfficialBigVGAN(AttrDict(asdict(config))).eval()
+    weights = draw_bigvgan({k: tuple(v.shape) for k, v in theirs.named_parameters()})
+    theirs.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()}, strict=False)
+    mel = np.random.default_rng(seed).standard_normal((1, frames, config.num_mels)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        config.write_json(Path(folder) / "config.json")
+        torch.save({"generator": theirs.state_dict()}, Path(folder) / "bigvgan_generator.pt")
+        ours = load_bigvgan(Path(folder) / "config.json", Path(folder) / "bigvgan_generator.pt")
+    with torch.inference_mode():
+        truth = theirs(torch.from_numpy(mel).transpose(1, 2))[:, 0]
+    yield f"BigVGAN, {name}", "decode", relative_error(ours.decode(jnp.asarray(mel)), truth), VOCODER_LIMIT
+
+
 def compare_front_ends(seed: int) -> Iterator[Result]:
     """Log-mels of noise with gaps; tokens and chunks of random mixtures of scripts (error: share that differs)."""
     from f5_tts.infer.utils_infer import chunk_text as official_chunks
@@ -196,8 +219,12 @@ def main() -> int:
     parts: list[Callable[[], Iterator[Result]]] = [lambda: compare_front_ends(seed)]
     parts += [lambda n=n, c=c: compare_backbone(n, c, seed, frames=41) for n, c in CASES.items()]  # type: ignore[misc]
     parts += [lambda: compare_embedded(seed)]
+    parts += [lambda n=n, c=c: compare_bigvgan(n, c, seed, frames=41) for n, c in BIGVGAN_CASES.items()]  # type: ignore[misc]
     if not options.small:
-        parts += [lambda: compare_vocos(seed)]
+        parts += [
+            lambda: compare_vocos(seed),
+            lambda: compare_bigvgan("released size", BigVGANConfig(), seed, frames=30),
+        ]
         parts += [
             lambda: compare_backbone(
                 "F5TTS_v1_Base, full size", base, seed, frames=250, times=(0.37,), settings=((7, 2.0, -1.0),)
