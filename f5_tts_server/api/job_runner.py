@@ -31,6 +31,7 @@ _LATER = frozenset({429, 503, 504})  # the server is full, loading or ending, or
 class JobOptions(SpeechOptions):
     """How all of a job is spoken; its seed is set when it is made, so that a resumed job goes on as it began."""
 
+    foreign = False
     duration: None = None
     voice: Name | None = None
     speed: Speed = 1.0
