@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from f5_tts_server.embedded.phonemes import PAUSES, SYMBOLS
 from f5_tts_server.embedded.pronunciation import CONSONANTS, VOWELS
-from f5_tts_server.f5.audio import mel
+from f5_tts_server.f5.audio import TARGET_RMS, mel
 from f5_tts_server.f5.config import MelConfig
 
 MEL = MelConfig()
@@ -31,6 +31,8 @@ DILATIONS = (1, 2, 4, 1, 2, 4, 1, 2)
 FIRST_TAPS = 3
 MEAN, SCALE = -1.5, 2.0
 """The input is (log-mel − MEAN) / SCALE: about −2 to 2."""
+FLOOR = -6.0
+"""Log-mel below which nothing was trained: digital silence lies far under it."""
 NORM_EPSILON = 1e-5
 _BLOCK = 4096  # frames that are worked on at once, which bounds the memory
 _CONTEXT = FIRST_TAPS // 2 + sum(TAPS // 2 * dilation for dilation in DILATIONS)
@@ -77,10 +79,14 @@ class Recognizer:
         return cls(load_file(path))
 
     def listen(self, samples: Array) -> Array:
-        """Log-posteriors [frames, len(CLASSES)] of mono audio [n] at 24 kHz; frame k is centred on sample 256 k."""
+        """Log-posteriors [frames, len(CLASSES)] of mono audio [n] at 24 kHz; frame k is centred on sample 256 k.
+
+        Any level will do: it is set to the one that was trained.
+        """
         if len(samples) < MEL.n_fft:
             samples = np.pad(samples, (0, MEL.n_fft - len(samples)))
-        return self.log_posteriors(mel(samples, MEL))
+        rms = float(np.sqrt(np.square(samples, dtype=np.float64).mean()))
+        return self.log_posteriors(mel(samples * np.float32(TARGET_RMS / max(rms, 1e-4)), MEL))
 
     def log_posteriors(self, frames: Array) -> Array:
         """Log-posteriors [t, len(CLASSES)] of log-mel frames [t, 100]."""
@@ -95,7 +101,9 @@ class Recognizer:
     def _forward(self, frames: Array) -> Array:
         w = self._weights
         count = len(frames)
-        scaled = np.pad((frames.astype(np.float32) - np.float32(MEAN)) / np.float32(SCALE), ((1, 1), (0, 0)))
+        scaled = np.pad(
+            (np.maximum(frames, FLOOR).astype(np.float32) - np.float32(MEAN)) / np.float32(SCALE), ((1, 1), (0, 0))
+        )
         x = np.concatenate([scaled[tap : tap + count] for tap in range(FIRST_TAPS)], axis=1) @ w["embed"]
         x += w["embed_bias"]
         for block, dilation in enumerate(DILATIONS):
