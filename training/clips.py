@@ -15,17 +15,18 @@ from training.shards import level
 from training.spoken import SAMPLE_RATE
 from training.teachers import Kokoro
 
-CLIPS: dict[str, tuple[str, str, str]] = {
-    "ada": ("Ada", "af_heart", "Soft light fell on the water."),
-    "ben": ("Ben", "am_michael", "We walked along the beach today."),
-    "cleo": ("Cleo", "bf_emma", "She found an old blue book."),
-    "dan": ("Dan", "bm_george", "Every story has a question."),
-    "eve": ("Eve", "af_bella", "The garden smells of summer rain."),
-    "finn": ("Finn", "am_fenrir", "My brother works in the city."),
-    "gwen": ("Gwen", "bf_isabella", "There is fresh bread on the table."),
-    "hugh": ("Hugh", "bm_fable", "Nobody knew where the road ended."),
+CLIPS: dict[str, tuple[str, str, str, float]] = {
+    "ada": ("Ada", "af_heart", "Soft light fell on the water.", 0.85),
+    "ben": ("Ben", "am_michael", "We walked along the beach today.", 1.06),
+    "cleo": ("Cleo", "bf_emma", "She found an old blue book.", 1.1),
+    "dan": ("Dan", "bm_george", "Every story has a question.", 1.25),
+    "eve": ("Eve", "af_bella", "The garden smells of summer rain.", 1.0),
+    "finn": ("Finn", "am_fenrir", "My brother works in the city.", 0.92),
+    "gwen": ("Gwen", "bf_isabella", "There is fresh bread on the table.", 1.11),
+    "hugh": ("Hugh", "bm_fable", "Nobody knew where the road ended.", 1.22),
 }
-"""Voice id → its name, Kokoro's voice, and what is said in its clip. Short: every step of the flow passes over it too."""
+"""Voice id → its name, Kokoro's voice, what is said in its clip, and at which speed: so that all speak at about 160 words a
+minute, as in training. Short: every step of the flow passes over it too."""
 DEFAULT = "ada"
 
 
@@ -33,8 +34,8 @@ def export_clips(folder: Path, styles: Path) -> None:
     """The reference clips and `voices.json`. `styles`: the style vectors of kokoro-js."""
     teacher, noise = Kokoro(styles), np.random.default_rng(0)
     entries = []
-    for voice_id, (name, voice, text) in CLIPS.items():
-        spoken = teacher.speak(phonemes(text), voice, speed=1.0)
+    for voice_id, (name, voice, text, speed) in CLIPS.items():
+        spoken = teacher.speak(phonemes(text), voice, speed=speed)
         # Below the level that the model hears, to which the front end lifts it and from which the output is taken back:
         # so peaks beyond the clip's do not clip.
         samples = level(spoken.samples, noise, 0.7)

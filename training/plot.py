@@ -23,7 +23,7 @@ from training.evaluate import Bench
 from training.shards import MEL, level
 from training.teachers import Hibari
 
-CURVES = {"flow": ("loss",), "vocoder": ("distance", "features", "critics", "pitch")}
+CURVES = {"flow": ("loss",), "vocoder": ("distance", "pitch")}
 """Run → what its log has that is drawn."""
 
 
