@@ -229,7 +229,8 @@ def main() -> int:
     lines = options.results.read_text().splitlines() if options.results.exists() else []
     records = [json.loads(line) for line in lines]
     if options.table:
-        options.table.write_text(document(records))
+        written = options.table.read_text() if options.table.exists() else ""
+        options.table.write_text(document(records) + closing(written))
         return 0
     jax.config.update("jax_traceback_in_locations_limit", 0)
     done = {identity(record) for record in records}
@@ -321,6 +322,12 @@ def line_of(record: dict[str, Any]) -> str:
     return text
 
 
+def closing(written: str) -> str:
+    """The last section of the document as it is: it is written by people."""
+    _, heading, rest = written.partition(CLOSING)
+    return heading + rest
+
+
 def document(records: list[dict[str, Any]]) -> str:
     steps = [record for record in records if record["program"] == "step"]
     others = [record for record in records if record["program"] != "step"]
@@ -344,6 +351,7 @@ def document(records: list[dict[str, Any]]) -> str:
     return "".join(parts)
 
 
+CLOSING = "\n## What was found\n"
 INTRODUCTION = """# Compiled for accelerators that are not there
 
 Every program that a server would run, compiled in bfloat16 by XLA for devices of which only a description was there

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from f5_tts_server.f5 import loops
 from f5_tts_server.f5.platform import Platform
 
+_QUERIES = 256  # at a time, on a TPU
+
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array, platform: Platform) -> jax.Array:
     """softmax(q kᵀ / √d) v over the first `lengths` keys of each row.
@@ -21,8 +23,25 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array, plat
         return jax.nn.dot_product_attention(
             q, k, v, query_seq_lengths=lengths, key_value_seq_lengths=lengths, implementation="cudnn"
         )
+    if platform.kind == "tpu":
+        return _attention_by_queries(q, k, v, lengths)
+    return _attention_at_once(q, k, v, lengths)
+
+
+def _attention_at_once(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
     mask = jnp.arange(k.shape[1])[None, None, None, :] < lengths[:, None, None, None]
     return jax.nn.dot_product_attention(q, k, v, mask=mask)
+
+
+def _attention_by_queries(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
+    """Some queries at a time, of all rows and heads, which may be spread over devices: all scores at once are hundreds
+    of megabytes."""
+    b, n, h, d = q.shape
+    blocks = -(-n // _QUERIES)
+    padded = jnp.pad(q, ((0, 0), (0, blocks * _QUERIES - n), (0, 0), (0, 0)))
+    by_block = padded.reshape(b, blocks, _QUERIES, h, d).swapaxes(0, 1)
+    out = loops.map_over(lambda block: _attention_at_once(block, k, v, lengths), by_block)
+    return out.swapaxes(0, 1).reshape(b, blocks * _QUERIES, h, d)[:, :n]
 
 
 def _attention_by_head(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:

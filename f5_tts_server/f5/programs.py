@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from numpy.typing import NDArray
 
 from f5_tts_server.byte_lru import ByteLRU
@@ -90,7 +90,7 @@ class State:
     """One bucket's slots, and how far the work on them is. A call that takes a state consumes its slots."""
 
     slots: Slots
-    done: jax.Array  # scalar, ready when all work on the state so far is done; survives the slots' donation
+    done: jax.Array  # ready when all work on the state so far is done; survives the slots' donation
 
 
 @jax.tree_util.register_dataclass
@@ -441,11 +441,11 @@ class Programs:
             yield ("fix", n), fix.lower(parameters, text, cond, length, flag)
             for size in self.step_sizes:
                 on = split if size == slots else whole
-                indices, reals = shape(size, of=jnp.int32, on=on), shape(size, on=on)
+                indices, reals = shape(size, of=jnp.int32), shape(size, on=on)
                 inputs = StepInputs(indices, (table,) * size, indices, reals, reals)
                 for passes in range(self._fewest_passes, 3):
-                    function = partial(_step_all if size == slots else _step_some, self._graph, passes)
-                    step = jax.jit(function, donate_argnums=1, out_shardings=(split, whole))
+                    function = partial(_step_all if size == slots else _step_some, self._graph, passes, whole)
+                    step = jax.jit(function, donate_argnums=1, out_shardings=(split, on))
                     yield ("step", n, size, passes), step.lower(parameters, state, inputs)
 
     def step_text(self, bucket: int, size: int) -> str:
@@ -510,27 +510,34 @@ def _insert(slots: Slots, slot: jax.Array, segment: Prefilled) -> tuple[Slots, j
 
 
 def _step_all(
-    graph: nnx.GraphDef[Any], passes: int, parameters: nnx.State, slots: Slots, inputs: StepInputs
+    graph: nnx.GraphDef[Any], passes: int, whole: NamedSharding, parameters: nnx.State, slots: Slots, inputs: StepInputs
 ) -> tuple[Slots, jax.Array]:
     """Row i is slot i, and slots that rest stand still."""
-    x = _advanced(graph, passes, parameters, slots, inputs)
-    return replace(slots, x=x), x[0, 0, 0]
+    x = _advanced(graph, passes, whole, parameters, slots, inputs)
+    return replace(slots, x=x), x[:, 0, 0]
 
 
 def _step_some(
-    graph: nnx.GraphDef[Any], passes: int, parameters: nnx.State, slots: Slots, inputs: StepInputs
+    graph: nnx.GraphDef[Any], passes: int, whole: NamedSharding, parameters: nnx.State, slots: Slots, inputs: StepInputs
 ) -> tuple[Slots, jax.Array]:
-    """Rows are gathered from their slots and put back."""
-    rows = jax.tree.map(lambda a: a.at[inputs.slots].get(mode="clip"), slots)
-    x = _advanced(graph, passes, parameters, rows, inputs)
-    return replace(slots, x=slots.x.at[inputs.slots].set(x, mode="drop")), x[0, 0, 0]
+    """Rows are taken from their slots and put back."""
+
+    def taken(array: jax.Array) -> jax.Array:
+        # By slices: where a gather wants another layout it copies the array of all slots first.
+        rows = [jax.lax.dynamic_slice_in_dim(array, inputs.slots[i], 1) for i in range(len(inputs.tables))]
+        return jnp.concatenate(rows)
+
+    x = _advanced(graph, passes, whole, parameters, jax.tree.map(taken, slots), inputs)
+    return replace(slots, x=slots.x.at[inputs.slots].set(x, mode="drop")), x[:, 0, 0]
 
 
 def _advanced(
-    graph: nnx.GraphDef[Any], passes: int, parameters: nnx.State, rows: Slots, inputs: StepInputs
+    graph: nnx.GraphDef[Any], passes: int, whole: NamedSharding, parameters: nnx.State, rows: Slots, inputs: StepInputs
 ) -> jax.Array:
     """Where the rows' flows are one step later: [r, n, mel]."""
     modulation = jnp.stack([table[inputs.indices[i]] for i, table in enumerate(inputs.tables)])
+    # Every device has the tables; the compiler would read them in shares and send those around.
+    modulation = jax.lax.with_sharding_constraint(modulation, whole)
     backbone: sampler.Backbone = nnx.merge(graph, parameters)
     velocity = (
         sampler.guided_velocity(backbone, rows.x, rows.fixed, modulation, rows.frames, inputs.cfgs)

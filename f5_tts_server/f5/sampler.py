@@ -75,14 +75,18 @@ def guided_velocity(
     x [b, n, mel]; fixed [b, 2, n, d] from `fix_both`; modulation [b, c, d]; frames int32 [b]; cfg_strength [b].
     """
     b, n, mel = x.shape
-    both = backbone.velocity(
-        jnp.repeat(x, 2, axis=0),
-        fixed.reshape(2 * b, n, -1),
-        jnp.repeat(modulation, 2, axis=0),
-        jnp.repeat(frames, 2, axis=0),
-    ).reshape(b, 2, n, mel)
+    both = backbone.velocity(_twice(x), fixed.reshape(2 * b, n, -1), _twice(modulation), _twice(frames)).reshape(
+        b, 2, n, mel
+    )
     conditional, null = both[:, 0], both[:, 1]
     return conditional + cfg_strength[:, None, None] * (conditional - null)
+
+
+def _twice(rows: jax.Array) -> jax.Array:
+    """Each row two times in a row, [b, ...] → [2 b, ...]. Rows that are spread over devices stay where they are, which
+    `jnp.repeat`, a gather to the compiler, does not see to."""
+    b, *rest = rows.shape
+    return jnp.broadcast_to(rows[:, None], (b, 2, *rest)).reshape(2 * b, *rest)
 
 
 def integrate(

@@ -57,6 +57,14 @@ def test_what_the_text_of_a_program_tells() -> None:
     )
 
 
+def test_a_new_table_keeps_the_section_that_people_write() -> None:
+    from benchmarks.accelerators import closing, document
+
+    text = document([]) + "\n## What was found\n\n- A finding.\n"
+    assert closing(text) == "\n## What was found\n\n- A finding.\n"
+    assert closing(document([])) == ""
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("jax_cuda12_plugin") is None,
     reason="needs requirements-accelerators.txt (make accelerators)",
