@@ -19,6 +19,7 @@ import json
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,7 @@ from websockets.asyncio.client import connect
 
 from benchmarks.load import percentile
 from benchmarks.report import environment, print_last_line
+from tests.clips import TEXT, file, speech
 from tests.server import ServerProcess, running
 
 LIMIT_S = 120.0  # for one request
@@ -97,6 +99,43 @@ async def socket(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> s
     return "closed before its end"
 
 
+async def elevenlabs_socket(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
+    """ElevenLabs' way to write text while it is spoken."""
+    url = str(client.base_url).replace("http", "ws", 1).rstrip("/")
+    async with connect(f"{url}/v1/text-to-speech/{soak.voice}/stream-input", max_size=None, proxy=None) as connection:
+        for written in (" ", text(rng) + " ", ""):
+            await connection.send(json.dumps({"text": written}))
+        async for message in connection:
+            told = json.loads(message)
+            if "error" in told:
+                return soak.refused(429) if told["error"] == "too_many_requests" else str(told)
+            if told.get("isFinal"):
+                return "ended"
+    return "closed before its end"
+
+
+async def voices(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
+    """A voice is uploaded, speaks and is deleted, also when its client leaves in the middle."""
+    name = f"voice {rng.randrange(10**12)}"
+    files = {"audio_sample": ("clip.wav", soak.clip, "audio/wav")}
+    try:
+        reply = await client.post("/v1/audio/voices", data={"name": name, "ref_text": TEXT}, files=files)
+        if reply.status_code != 201:
+            return soak.refused(reply.status_code)
+        said = await client.post("/v1/generate", json={"gen_text": text(rng), "voice": name})
+    finally:
+        for voice in (await client.get("/v1/audio/voices")).json()["voices"]:
+            if voice["name"] == name:
+                (await client.delete(f"/v1/audio/voices/{voice['id']}")).raise_for_status()
+    return "ended" if said.status_code == 200 else soak.refused(said.status_code)
+
+
+async def dub(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
+    cues = "".join(f"{n + 1}\n00:00:{4 * n:02},000 --> 00:00:{4 * n + 3:02},000\n{text(rng)}\n\n" for n in range(2))
+    reply = await client.post("/v1/audio/dubs", json={"subtitles": cues, "overrun": "speak"})
+    return "ended" if reply.status_code == 200 and reply.json()["audio_base64"] else soak.refused(reply.status_code)
+
+
 async def malformed(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
     """Must be refused as the client's fault."""
     content = rng.choice([
@@ -109,7 +148,7 @@ async def malformed(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -
     return "refused" if 400 <= reply.status_code < 500 else f"malformed, but {reply.status_code}: {content[:80]!r}"
 
 
-PROTOCOLS: list[Ask] = [stream, stream, whole, openai, elevenlabs, socket]
+PROTOCOLS: list[Ask] = [stream, stream, whole, openai, elevenlabs, socket, elevenlabs_socket, voices, dub]
 
 
 @dataclass
@@ -118,6 +157,8 @@ class Soak:
 
     server: ServerProcess
     voice: str = ""
+    clip: bytes = field(default_factory=lambda: file(speech(3)))
+    asked: Counter[str] = field(default_factory=Counter)  # by protocol
     outcomes: Counter[str] = field(default_factory=Counter)
     probes: list[float] = field(default_factory=list)
     memory: list[tuple[int, int]] = field(default_factory=list)  # requests so far, bytes
@@ -145,6 +186,7 @@ class Soak:
     async def _one(self, client: httpx.AsyncClient, rng: random.Random) -> None:
         fate = rng.random()
         ask = malformed if fate < 0.05 else rng.choice(PROTOCOLS)
+        self.asked[ask.__name__] += 1
         asking = asyncio.ensure_future(ask(self, client, rng))
         if 0.05 <= fate < 0.30:
             await asyncio.wait({asking}, timeout=rng.choice([0.0, 0.01, 0.1, 0.5]))
@@ -194,6 +236,11 @@ class Soak:
             "open files": self._process.num_fds(),
         }
 
+    def processor(self) -> float:
+        """Seconds that the server has used."""
+        times = self._process.cpu_times()
+        return times.user + times.system
+
     def growth(self) -> float:
         """Of memory over the second half of the requests, as a share: medians of its two quarters."""
         half = [size for _, size in sorted(self.memory)][len(self.memory) // 2 :]
@@ -207,12 +254,14 @@ async def soak(server: ServerProcess, options: argparse.Namespace) -> dict[str, 
     await seen.crowd(options.crowd)  # threads that stay are there from now on
     await asyncio.sleep(2)
     seen.outcomes.clear()
+    seen.asked.clear()
     seen.memory.clear()
     before = seen.held()
     probing = asyncio.create_task(seen.probe())
-    began = time.monotonic()
+    began, used = time.monotonic(), seen.processor()
     await seen.requests(options.requests, options.at_once, options.seed)
     seconds = time.monotonic() - began
+    used = seen.processor() - used
     crowd = await seen.crowd(options.crowd)
     probing.cancel()
     end = time.monotonic() + SETTLES_S
@@ -221,6 +270,8 @@ async def soak(server: ServerProcess, options: argparse.Namespace) -> dict[str, 
     return {
         "requests": options.requests,
         "seconds": round(seconds, 1),
+        "processor, s": round(used, 1),
+        "asked": dict(seen.asked),
         "outcomes": dict(seen.outcomes),
         "crowd": dict(crowd),
         "before": before,
@@ -248,7 +299,10 @@ def main() -> int:
     parser.add_argument("--crowd", type=int, default=300, help="streams at once, after the requests")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with running("--stall-timeout-s", "20", toy={"step_s": 0.0005}) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running("--stall-timeout-s", "20", "--voices-folder", folder, toy={"step_s": 0.0005}) as server,
+    ):
         results = asyncio.run(soak(server, options))
         results["SIGTERM"] = asyncio.run(stop_in_the_middle(server))
         results["errors in the log"] = server.log.count(" ERROR ") + server.log.count(" CRITICAL ")
