@@ -112,7 +112,13 @@ async def test_models_are_loaded_one_at_a_time_and_readiness_waits_for_those_of_
         assert load.most_loading == 1 and sorted(load.toys) == ["a", "b"]
 
 
+def inference_threads() -> int:
+    """Those of other tests' servers included."""
+    return sum(thread.name == "inference" for thread in threading.enumerate())
+
+
 async def test_a_model_is_unloaded_when_idle_never_in_use_and_loaded_again() -> None:
+    before = inference_threads()
     load = Loader(options={"step_s": 0.05})
     async with running(entries(a=True), load, idle_s=0.3) as pool:
         await until(lambda: pool.ready)
@@ -124,7 +130,7 @@ async def test_a_model_is_unloaded_when_idle_never_in_use_and_loaded_again() -> 
         open_.cancel()
         await until(lambda: state(pool, "a") == "unloaded")
         assert pool.ready, "what is loaded on first use does not make the server unready"
-        assert not [t.name for t in threading.enumerate() if t.name == "inference"], "its threads have ended"
+        await until(lambda: inference_threads() == before)  # its threads end
         await audio(pool.submit(of("a")))
         assert len(load.toys["a"]) == 2
         samples = {

@@ -33,6 +33,11 @@ BYTES_PER_SECOND = 16 * 1024  # at which a body must come at least, after the ti
 
 _CLOSE = {"Connection": "close"}  # what is left of the body is not waited for
 
+# So much of a body that is refused is still taken in, and thrown away: a connection that is closed while its client sends is
+# reset, and the client, or the proxy before it, never sees why.
+LINGER_BYTES = 32 * MIB
+LINGER_S = 2.0
+
 
 class BodyMiddleware:
     """Answers 413 when a body is, or turns out to be, over a limit, and 408 when it takes too long."""
@@ -54,7 +59,9 @@ class BodyMiddleware:
         too_large = f"the body is over the limit of {limit} bytes"
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length[:20]) > limit:
+        if length.isdigit() and (size := int(length[:20])) > limit:
+            if size <= limit + LINGER_BYTES:
+                await _discard(receive)
             error = RequestError(413, "body_too_large", too_large)
             await error_response(error, scope, headers=_CLOSE)(scope, receive, send)
             return
@@ -79,12 +86,30 @@ class BodyMiddleware:
             complete = not message.get("more_body", False)
             received += len(body)
             if received > limit:
+                if not complete:
+                    await _discard(receive)
                 raise HTTPException(413, too_large, _CLOSE)
             if not form:
                 structure += sum(body.count(character) for character in STRUCTURE)
                 if structure > self._structure:
                     told = f"the body has more than {self._structure} brackets, quotation marks and separators"
+                    if not complete:
+                        await _discard(receive)
                     raise HTTPException(413, told, _CLOSE)
             return message
 
         await self._app(scope, bounded, send)
+
+
+async def _discard(receive: Receive) -> None:
+    """Take in what is left of a body, or as much of it as `LINGER_BYTES` and `LINGER_S` allow."""
+    left = LINGER_BYTES
+    try:
+        async with asyncio.timeout(LINGER_S):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return  # the answer goes out to whoever still listens

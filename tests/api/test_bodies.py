@@ -73,7 +73,10 @@ def test_every_text_within_its_limit_fits(client: httpx.Client, path: str, chara
 
 
 def test_text_bodies_have_a_limit_of_their_own(client: httpx.Client) -> None:
-    """Bodies that cannot hold audio have no reason to be as large as those that can."""
+    """Bodies that cannot hold audio have no reason to be as large as those that can.
+
+    The refusal once closed the connection while the client still sent: it saw a reset, and a proxy before it said 502.
+    """
     padding = " " * 2**20
     for path, field in BODIES.items():
         reply = client.post(path, content=f'{{"{field}": "..."{padding}}}', headers=JSON)

@@ -73,15 +73,21 @@ def format_named(name: str, model_rate: int) -> OutputFormat:
     return named
 
 
-def said(segments: Iterable[SpokenSegment], *, first: bool) -> list[Character]:
-    """The characters of segments whose words are known, a blank between two segments; ``first``: none came before."""
+def said(segments: Iterable[SpokenSegment], *, after: float | None) -> list[Character]:
+    """The characters of segments whose words are known, a blank between two segments, in order of time.
+
+    Segments overlap where they are cross-faded: what begins there is told to begin when what came before has ended.
+    ``after``: the end of the character before these, None if none came before.
+    """
     found: list[Character] = []
     for segment in segments:
         if segment.words is None:
             continue
-        if found or not first:
-            found.append(Character(" ", segment.start, segment.start))
-        found += characters(segment)
+        blank = [] if after is None else [Character(" ", segment.start, segment.start)]
+        for one in (*blank, *characters(segment)):
+            start = max(one.start, after or 0.0)
+            after = max(one.end, start)
+            found.append(Character(one.text, start, after))
     return found
 
 

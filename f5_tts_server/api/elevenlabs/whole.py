@@ -113,7 +113,7 @@ def add(routes: APIRouter, services: Services) -> None:
             return Response(status_code=499)  # nobody reads it
         data, metadata = clip
         data = whole_file(format.format, data, metadata.samples)
-        reply = _with_times(data, said(metadata.spoken, first=True))
+        reply = _with_times(data, said(metadata.spoken, after=None))
         return Response(json.dumps(reply), media_type="application/json")
 
     @routes.post("/v1/text-to-speech/{voice_id}/stream/with-timestamps", response_class=Response)
@@ -133,11 +133,11 @@ def add(routes: APIRouter, services: Services) -> None:
 
 
 async def _lines(ticket: Ticket) -> AsyncIterator[bytes]:
-    first = True
+    after: float | None = None  # the end of the character told last
     async for event in ticket:
         if isinstance(event, AudioChunk):
-            found = said(event.segments, first=first)
-            first = first and not found
+            found = said(event.segments, after=after)
+            after = found[-1].end if found else after
             yield json.dumps(_with_times(event.data, found)).encode() + b"\n"
         elif isinstance(event, Failed):
             raise Interrupted(event.error.message)

@@ -119,7 +119,7 @@ class WrittenSpeech:
                     raise event.error
                 if isinstance(event, AudioChunk) and (event.data or event.segments):
                     audio = base64.b64encode(event.data).decode()
-                    found = said(event.segments, first=told == 0.0)
+                    found = said(event.segments, after=told or None)
                     times = alignment_after(found, told)
                     if found:
                         told = found[-1].end
