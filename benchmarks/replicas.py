@@ -58,9 +58,11 @@ def build() -> FastAPI:
 def served(front: str, replicas: int) -> Iterator[tuple[str, Callable[..., None]]]:
     """The address of so many ready replicas, and what changes their deployment."""
     if front == "none":
-        from tests.server import running
+        from tests.server import server_of
 
-        with running("--chunk-size", str(CHUNK_S), toy=TOY) as server:
+        command = [sys.executable, "-m", "uvicorn", "--factory", "benchmarks.replicas:build", "--port", "0"]
+        with server_of(command, cwd=ROOT, environment=dict(os.environ)) as server:
+            server.wait_until_ready()
             yield server.url, _unchangeable
         return
     import ray
@@ -112,7 +114,7 @@ def _processor_seconds() -> dict[str, float]:
             name, times = " ".join(process.cmdline()), process.cpu_times()
         except psutil.Error:  # it has ended since
             continue
-        kind = "replicas" if "ServeReplica" in name or "tests.server" in name else "others"
+        kind = "replicas" if "ServeReplica" in name or "replicas:build" in name else "others"
         kind = "proxy" if "ProxyActor" in name or "haproxy" in name.lower() else kind
         seconds[kind] += times.user + times.system
     return dict(seconds)

@@ -79,9 +79,13 @@ class GenerateReply(BaseModel):
     metadata: StreamMetadata
 
 
+# `GenerateReply`, which some route answers with in JSON, brings the parts into the document.
+_EVENT = StreamEvent.model_json_schema(ref_template="#/components/schemas/{model}")
+del _EVENT["$defs"]
+
 EVENTS_REPLY: dict[str, Any] = {
     "description": "Events: `data:` lines with the object below; `event: error` with an error body if it fails midway.",
-    "content": {"text/event-stream": {"schema": StreamEvent.model_json_schema()}},
+    "content": {"text/event-stream": {"schema": _EVENT}},
 }
 """For the OpenAPI document of a route that answers with `clip_events`."""
 
