@@ -84,8 +84,19 @@ _EVENT = StreamEvent.model_json_schema(ref_template="#/components/schemas/{model
 del _EVENT["$defs"]
 
 EVENTS_REPLY: dict[str, Any] = {
-    "description": "Events: `data:` lines with the object below; `event: error` with an error body if it fails midway.",
-    "content": {"text/event-stream": {"schema": _EVENT}},
+    "description": "Events: `data:` lines with the JSON object below; `event: error` with an error body if it fails midway.",
+    "content": {
+        "text/event-stream": {
+            "schema": {  # of one event, as OpenAPI 3.2 describes server-sent events
+                "type": "object",
+                "required": ["data"],
+                "properties": {
+                    "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": _EVENT},
+                    "event": {"type": "string"},
+                },
+            }
+        }
+    },
 }
 """For the OpenAPI document of a route that answers with `clip_events`."""
 
