@@ -16,6 +16,8 @@ from f5_tts_server.api.errors import error_response
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.text import TextError
+from f5_tts_server.voices.consents import ConsentsFull, UnknownConsent
+from f5_tts_server.voices.dictionaries import DictionariesFull
 from f5_tts_server.voices.report import UnusableClip
 from f5_tts_server.voices.store import (
     DamagedVoice,
@@ -39,7 +41,7 @@ _CODES = {
     413: "body_too_large",
 }
 
-_VOICE_ERRORS: dict[type[VoiceError], tuple[int, str, str]] = {
+_VOICE_ERRORS: dict[type[VoiceError], tuple[int, str, str | None]] = {
     UnknownVoice: (404, "voice_not_found", "voice"),
     InvalidVoice: (422, "invalid_voice", "name"),
     VoiceExists: (409, "voice_exists", "name"),
@@ -48,6 +50,9 @@ _VOICE_ERRORS: dict[type[VoiceError], tuple[int, str, str]] = {
     DamagedVoice: (500, "voice_damaged", "voice"),
     DiskFull: (507, "disk_full", "audio_sample"),
     StorageFailed: (500, "storage_failed", "voice"),
+    UnknownConsent: (404, "voice_consent_not_found", "consent_id"),
+    ConsentsFull: (403, "consents_full", None),
+    DictionariesFull: (403, "dictionaries_full", None),
 }
 
 FAULTS = (RequestError, VoiceError, TextError, UnusableClip, TranscriptionUnavailable, ValidationError)

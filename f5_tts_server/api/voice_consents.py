@@ -14,31 +14,21 @@ from starlette.datastructures import UploadFile
 
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
-from f5_tts_server.api.voice_uploads import form_text, read_form
+from f5_tts_server.api.voice_uploads import form_document, form_text, read_form
 from f5_tts_server.inference_types import RequestError
-from f5_tts_server.voices.consents import RECORDING_MAX, Consent, ConsentsFull, UnknownConsent
+from f5_tts_server.voices.consents import RECORDING_MAX, Consent
 from f5_tts_server.voices.report import prepare
 from f5_tts_server.voices.store import MAX_NAME_LENGTH
 
 _LANGUAGE_MAX = 35  # characters
-_UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["name", "language", "recording"],
-                    "properties": {
-                        "name": {"type": "string", "maxLength": MAX_NAME_LENGTH},
-                        "language": {"type": "string", "maxLength": _LANGUAGE_MAX, "description": "such as en-US"},
-                        "recording": {"type": "string", "format": "binary"},
-                    },
-                }
-            }
-        },
-    }
-}
+_UPLOAD = form_document(
+    ["name", "language", "recording"],
+    {
+        "name": {"type": "string", "maxLength": MAX_NAME_LENGTH},
+        "language": {"type": "string", "maxLength": _LANGUAGE_MAX, "description": "such as en-US"},
+        "recording": {"type": "string", "format": "binary"},
+    },
+)
 
 
 class NameBody(BaseModel):
@@ -66,10 +56,7 @@ def router(services: Services) -> APIRouter:
 
         def store() -> Consent:
             prepare(audio, max_speech_seconds=None)
-            try:
-                return kept.add(name, language, audio)
-            except ConsentsFull as error:
-                raise RequestError(403, "consents_full", str(error)) from error
+            return kept.add(name, language, audio)
 
         return _json(await to_thread.run_sync(store, limiter=services.measuring))
 
@@ -96,26 +83,17 @@ def router(services: Services) -> APIRouter:
     @routes.get("/{consent_id}")
     def consent(consent_id: str) -> dict[str, Any]:
         """What is known of a recording."""
-        try:
-            return _json(kept.get(consent_id))
-        except UnknownConsent as error:
-            raise _not_found(error) from error
+        return _json(kept.get(consent_id))
 
     @routes.post("/{consent_id}")
     def rename(consent_id: str, body: NameBody) -> dict[str, Any]:
         """Give a recording another label."""
-        try:
-            return _json(kept.rename(consent_id, body.name))
-        except UnknownConsent as error:
-            raise _not_found(error) from error
+        return _json(kept.rename(consent_id, body.name))
 
     @routes.delete("/{consent_id}")
     def delete(consent_id: str) -> dict[str, Any]:
         """Remove a recording; voices that name it stay."""
-        try:
-            kept.remove(consent_id)
-        except UnknownConsent as error:
-            raise _not_found(error) from error
+        kept.remove(consent_id)
         return {"id": consent_id, "object": "audio.voice_consent", "deleted": True}
 
     return routes
@@ -141,7 +119,3 @@ def _short(text: str, field: str) -> str:
 
 def _refuse(field: str, message: str) -> RequestError:
     return RequestError(422, "invalid_request", message, field)
-
-
-def _not_found(error: UnknownConsent) -> RequestError:
-    return RequestError(404, "voice_consent_not_found", error.args[0], "consent_id")

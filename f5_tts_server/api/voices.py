@@ -15,7 +15,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
-from f5_tts_server.api.voice_uploads import form_text, read_form, store_voice
+from f5_tts_server.api.voice_uploads import form_document, form_text, read_form, store_voice
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.text import Lexicon
 from f5_tts_server.voices.consents import CONSENT_ID, UnknownConsent
@@ -23,30 +23,16 @@ from f5_tts_server.voices.store import MAX_NAME_LENGTH, StoredVoice
 
 _FIELDS = frozenset({"name", "ref_text", "consent", "description", "audio_sample"})
 
-_UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["name", "audio_sample"],
-                    "properties": {
-                        "name": {"type": "string", "maxLength": MAX_NAME_LENGTH},
-                        "audio_sample": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "1 to 12 s of one speaker.",
-                        },
-                        "ref_text": {"type": "string", "description": "What is said in the clip."},
-                        "description": {"type": "string"},
-                        "consent": {"type": "string", "description": "Kept with the voice, not checked."},
-                    },
-                }
-            }
-        },
-    }
-}
+_UPLOAD = form_document(
+    ["name", "audio_sample"],
+    {
+        "name": {"type": "string", "maxLength": MAX_NAME_LENGTH},
+        "audio_sample": {"type": "string", "format": "binary", "description": "1 to 12 s of one speaker."},
+        "ref_text": {"type": "string", "description": "What is said in the clip."},
+        "description": {"type": "string"},
+        "consent": {"type": "string", "description": "Kept with the voice, not checked."},
+    },
+)
 
 
 def router(services: Services) -> APIRouter:
@@ -62,7 +48,7 @@ def router(services: Services) -> APIRouter:
             try:
                 await to_thread.run_sync(services.consents.get, texts["consent"])
             except UnknownConsent as error:
-                raise RequestError(404, "voice_consent_not_found", f"consent: {error.args[0]}", "consent") from error
+                raise RequestError(404, "voice_consent_not_found", f"consent: {error}", "consent") from error
         return _json(await store_voice(services, texts, audio), full=True)
 
     @routes.get("")

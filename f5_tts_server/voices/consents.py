@@ -7,7 +7,6 @@ away first, so that what is listed is whole.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import time
@@ -15,17 +14,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from f5_tts_server.voices.files import replace_file
+from f5_tts_server.voices.store import VoiceError
+
 CONSENTS_MAX = 100
 RECORDING_MAX = 10 * 2**20  # bytes
 CONSENT_ID = re.compile(r"cons_[0-9a-f]{16}")
 _FACTS_MAX = 2**16  # bytes
 
 
-class UnknownConsent(KeyError):
+class UnknownConsent(VoiceError):
     """There is none with that id."""
 
 
-class ConsentsFull(RuntimeError):
+class ConsentsFull(VoiceError):
     """As many as are kept, or none are kept at all."""
 
 
@@ -53,7 +55,7 @@ class ConsentFolder:
         if len(self.list()) >= CONSENTS_MAX:
             raise ConsentsFull(f"{CONSENTS_MAX} recordings are kept, which is the limit; delete one first")
         consent = Consent(f"cons_{secrets.token_hex(8)}", name, language, int(time.time()))
-        _write(self._folder / f"{consent.id}.audio", recording)
+        replace_file(self._folder / f"{consent.id}.audio", recording)
         self._keep(self._folder, consent)
         return consent
 
@@ -99,21 +101,8 @@ class ConsentFolder:
 
     @staticmethod
     def _keep(folder: Path, consent: Consent) -> None:
-        _write(folder / f"{consent.id}.json", json.dumps(asdict(consent), ensure_ascii=False).encode())
+        replace_file(folder / f"{consent.id}.json", json.dumps(asdict(consent), ensure_ascii=False).encode())
 
 
 def _unknown(consent_id: str) -> UnknownConsent:
     return UnknownConsent(f"consent {consent_id[:40]!r} is unknown")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Put a file on the disk, as a whole or not at all."""
-    incoming = path.with_name(f".incoming-{secrets.token_hex(4)}-{path.name}")
-    try:
-        with incoming.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        incoming.rename(path)
-    finally:
-        incoming.unlink(missing_ok=True)

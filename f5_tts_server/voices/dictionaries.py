@@ -7,13 +7,15 @@ is added anew.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from f5_tts_server.voices.files import replace_file
+from f5_tts_server.voices.store import VoiceError
 
 DICTIONARIES_MAX = 100
 NAME_MAX = 100  # characters
@@ -25,7 +27,7 @@ class UnknownDictionary(KeyError):
     """There is none with that id."""
 
 
-class DictionariesFull(RuntimeError):
+class DictionariesFull(VoiceError):
     """As many as are kept, or none are kept at all."""
 
 
@@ -66,15 +68,7 @@ class DictionaryFolder:
         data = json.dumps(asdict(made), ensure_ascii=False).encode()
         if len(data) > FILE_MAX:
             raise DictionariesFull(f"the dictionary has {len(data)} bytes; the limit is {FILE_MAX}")
-        incoming = self._folder / f".incoming-{made.id}"
-        try:
-            with incoming.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            incoming.rename(self._path(made.id))
-        finally:
-            incoming.unlink(missing_ok=True)
+        replace_file(self._path(made.id), data)
         return made
 
     def ids(self) -> list[str]:

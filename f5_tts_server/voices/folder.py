@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from f5_tts_server.inference_types import VoiceClip
+from f5_tts_server.voices.files import write_file
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +92,9 @@ class VoiceFolder:
         incoming = self.path / f"{_INCOMING}{voice_id}"
         try:
             incoming.mkdir()
-            _write_file(incoming / _AUDIO, clip.audio)
-            _write_file(incoming / _TRANSCRIPT, clip.text.encode())
-            _write_file(incoming / _FACTS, json.dumps(facts, ensure_ascii=False, indent=1).encode())
+            write_file(incoming / _AUDIO, clip.audio)
+            write_file(incoming / _TRANSCRIPT, clip.text.encode())
+            write_file(incoming / _FACTS, json.dumps(facts, ensure_ascii=False, indent=1).encode())
             _sync_folder(incoming)
             incoming.rename(self.path / voice_id)
         except OSError:
@@ -105,7 +106,7 @@ class VoiceFolder:
         """Put a voice's lexicon on the disk, in place of the one before; the folder is locked by the caller."""
         incoming = self.path / voice_id / f"{_LEXICON}.new"
         incoming.unlink(missing_ok=True)  # a crash may have left one
-        _write_file(incoming, json.dumps(words, ensure_ascii=False, indent=1).encode())
+        write_file(incoming, json.dumps(words, ensure_ascii=False, indent=1).encode())
         incoming.rename(self.path / voice_id / _LEXICON)
         _sync_folder(self.path / voice_id)
 
@@ -146,13 +147,6 @@ def _clear(leftover: Path) -> None:
         shutil.rmtree(leftover)
     except OSError as error:
         logger.warning("%s could not be removed and is left alone: %s", leftover, error)
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

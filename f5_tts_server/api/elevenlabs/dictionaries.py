@@ -18,7 +18,7 @@ from f5_tts_server.api.speech_options import Text
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.text import Lexicon, TextError
 from f5_tts_server.text.lexicon import PRONUNCIATION_MAX, REQUEST_ENTRIES_MAX, WORD_MAX, Entry
-from f5_tts_server.voices.dictionaries import NAME_MAX, DictionariesFull, Dictionary, Rule, UnknownDictionary
+from f5_tts_server.voices.dictionaries import NAME_MAX, Dictionary, Rule, UnknownDictionary
 
 LOCATORS_MAX = 3
 RULES_MAX = 10 * REQUEST_ENTRIES_MAX
@@ -98,10 +98,7 @@ def add(routes: APIRouter, services: Services) -> None:
                 _lexicon(rules, services)
             except (ValueError, TextError) as error:
                 raise RequestError(422, "invalid_request", f"rules: {error}", "rules") from error
-            try:
-                return kept.add(body.name, body.description, rules)
-            except DictionariesFull as error:
-                raise RequestError(403, "dictionaries_full", str(error)) from error
+            return kept.add(body.name, body.description, rules)
 
         made = await to_thread.run_sync(store)
         return _described(made) | {"version_id": made.id, "version_rules_num": len(made.rules)}

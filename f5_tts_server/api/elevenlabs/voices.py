@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.datastructures import UploadFile
 
 from f5_tts_server.api.services import Services
-from f5_tts_server.api.voice_uploads import form_text, read_form, store_voice
+from f5_tts_server.api.voice_uploads import form_document, form_text, read_form, store_voice
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.voices.store import MAX_NAME_LENGTH, StoredVoice, VoiceExists
 
@@ -17,29 +17,15 @@ from f5_tts_server.voices.store import MAX_NAME_LENGTH, StoredVoice, VoiceExists
 SETTINGS = {"stability": 0.5, "similarity_boost": 0.75, "style": 0.0, "use_speaker_boost": True, "speed": 1.0}
 
 _MAX_FIELDS = 16  # of a form; those that mean nothing here are passed over, as in every body of this protocol
-_UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["name", "files"],
-                    "properties": {
-                        "name": {"type": "string", "maxLength": MAX_NAME_LENGTH},
-                        "files": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "One file, 1 to 12 s of speech.",
-                        },
-                        "description": {"type": "string"},
-                        "ref_text": {"type": "string", "description": "What is said in it; a field of ours."},
-                    },
-                }
-            }
-        },
-    }
-}
+_UPLOAD = form_document(
+    ["name", "files"],
+    {
+        "name": {"type": "string", "maxLength": MAX_NAME_LENGTH},
+        "files": {"type": "string", "format": "binary", "description": "One file, 1 to 12 s of speech."},
+        "description": {"type": "string"},
+        "ref_text": {"type": "string", "description": "What is said in it; a field of ours."},
+    },
+)
 
 
 def add(routes: APIRouter, services: Services) -> None:
