@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 
+from tests.schemathesis import made_up_requests
 from tests.server import running
 
 
 def test_no_made_up_request_ends_in_a_500(tmp_path: Path) -> None:
     flags = ("--max-body-mib", "1", "--queue-limit", "1000", "--voices-folder", str(tmp_path / "voices"))
     with running(*flags, toy={}) as server:
-        command = [
-            str(Path(sys.executable).with_name("schemathesis")),
-            "run",
-            f"{server.url}/openapi.json",
+        done = made_up_requests(
+            server,
+            tmp_path,
             "--checks=not_a_server_error",
             "--max-examples=5",
-            "--phases=examples,coverage,fuzzing",
-            "--request-timeout=20",
-            "--seed=20261122",
-            "--suppress-health-check=all",
-            "--no-color",
             "--exclude-path-regex=^/(v1/generate|v1/health|livez|readyz|metrics)",  # tests/test_openapi.py
-        ]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+        )
         assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
 
 
