@@ -15,10 +15,11 @@ from f5_tts_server.api.faults import FAULTS, as_request_error
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Name, SpeechOptions, Speed
 from f5_tts_server.api.streaming import read_clip
+from f5_tts_server.files import replace_file
 from f5_tts_server.inference_types import GenerationRequest, Part, Refused, RequestError
 from f5_tts_server.jobs.book import Section, flac, write_book
 from f5_tts_server.jobs.documents import Chapter
-from f5_tts_server.jobs.store import OPEN, Job, JobStore, write_whole
+from f5_tts_server.jobs.store import OPEN, Job, JobStore
 from f5_tts_server.text import Composer, TextError
 
 log = logging.getLogger("f5.jobs")
@@ -180,7 +181,7 @@ class JobRunner:
                     raise
                 wait = error.retry_after if isinstance(error, Refused) and error.retry_after else RETRY_S
                 await asyncio.sleep(wait)
-        await to_thread.run_sync(lambda: write_whole(path, flac(data, self._services.sample_rate)))
+        await to_thread.run_sync(lambda: replace_file(path, flac(data, self._services.sample_rate), sole=True))
         job.done += 1
         self._tell(job)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import secrets
 import shutil
@@ -23,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from f5_tts_server.files import replace_file
 from f5_tts_server.jobs.book import BookFormat
 from f5_tts_server.jobs.documents import Chapter
 
@@ -102,14 +102,15 @@ class JobStore:
             titles=[chapter.title for chapter in chapters],
         )
         self.path(job).mkdir()
-        write_whole(self.path(job) / "chapters.json", json.dumps([asdict(one) for one in chapters]).encode())
+        data = json.dumps([asdict(one) for one in chapters]).encode()
+        replace_file(self.path(job) / "chapters.json", data, sole=True)
         self.save(job)
         self.jobs[job.id] = job
         return job
 
     def save(self, job: Job) -> None:
         """Put what is known of a job on the disk."""
-        write_whole(self.path(job) / "job.json", json.dumps(asdict(job), indent=1).encode())
+        replace_file(self.path(job) / "job.json", json.dumps(asdict(job), indent=1).encode(), sole=True)
 
     def chapters(self, job: Job) -> list[Chapter]:
         """Raises OSError and ValueError where the file was damaged."""
@@ -133,13 +134,3 @@ class JobStore:
 
     def book(self, job: Job) -> Path:
         return self.path(job) / f"book.{job.format}"
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """The whole file or the one that was there before, whatever happens meanwhile."""
-    partial = path.with_name(f"{path.name}.part")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from f5_tts_server.voices.files import replace_file
+from f5_tts_server.files import replace_file
 from f5_tts_server.voices.store import VoiceError
 
 CONSENTS_MAX = 100

@@ -26,8 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from f5_tts_server.files import replace_file, sync_folder, write_file
 from f5_tts_server.inference_types import VoiceClip
-from f5_tts_server.voices.files import write_file
 
 logger = logging.getLogger(__name__)
 
@@ -95,26 +95,23 @@ class VoiceFolder:
             write_file(incoming / _AUDIO, clip.audio)
             write_file(incoming / _TRANSCRIPT, clip.text.encode())
             write_file(incoming / _FACTS, json.dumps(facts, ensure_ascii=False, indent=1).encode())
-            _sync_folder(incoming)
+            sync_folder(incoming)
             incoming.rename(self.path / voice_id)
         except OSError:
             shutil.rmtree(incoming, ignore_errors=True)
             raise
-        _sync_folder(self.path)
+        sync_folder(self.path)
 
     def write_words(self, voice_id: str, words: dict[str, str]) -> None:
         """Put a voice's lexicon on the disk, in place of the one before; the folder is locked by the caller."""
-        incoming = self.path / voice_id / f"{_LEXICON}.new"
-        incoming.unlink(missing_ok=True)  # a crash may have left one
-        write_file(incoming, json.dumps(words, ensure_ascii=False, indent=1).encode())
-        incoming.rename(self.path / voice_id / _LEXICON)
-        _sync_folder(self.path / voice_id)
+        data = json.dumps(words, ensure_ascii=False, indent=1).encode()
+        replace_file(self.path / voice_id / _LEXICON, data, sole=True)
 
     def remove(self, voice_id: str) -> None:
         """Take a voice off the disk; the folder is locked by the caller."""
         outgoing = self.path / f"{_OUTGOING}{voice_id}"
         (self.path / voice_id).rename(outgoing)
-        _sync_folder(self.path)
+        sync_folder(self.path)
         _clear(outgoing)
 
     def _object(self, voice_id: str, name: str) -> dict[str, Any]:
@@ -147,12 +144,3 @@ def _clear(leftover: Path) -> None:
         shutil.rmtree(leftover)
     except OSError as error:
         logger.warning("%s could not be removed and is left alone: %s", leftover, error)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames inside a folder last."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,42 @@
+"""Files that are on the disk when the call returns, as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """A new file. Raises OSError, FileExistsError among them."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, data: bytes, *, sole: bool = False) -> None:
+    """A file in place of the one that was there, if any; readers see all of one or of the other. Raises OSError.
+
+    ``sole``: nobody else writes this file meanwhile, so that what a crash has left half written is written over by the
+    next attempt. Without it several processes may write, and a crash leaves a ``.part`` file that nobody reads.
+    """
+    mark = "" if sole else f"{secrets.token_hex(4)}."
+    partial = path.with_name(f"{path.name}.{mark}part")
+    if sole:
+        partial.unlink(missing_ok=True)
+    try:
+        write_file(partial, data)
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was renamed, added or removed inside a folder last. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
