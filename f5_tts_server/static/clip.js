@@ -1,23 +1,27 @@
 // One clip: asked for, made piece by piece, complete or not.
 
-import { speech } from "/static/server.js";
+import { EDITS, GENERATE, speech } from "/static/server.js";
 import { RATE, bytesOf, samplesOf, wavOf } from "/static/sound.js";
 
 /**
  * Makes the clip of a request. However it ends, what was made is in the clip that is returned: `state` is "done",
  * "stopped" or "failed", and `error` says why it failed.
  *
- * @param request the body of POST /v1/generate/stream, with a seed and without its format
+ * @param request the body of POST /v1/generate/stream, or of POST /v1/audio/edits/stream for an `edit`, with a seed and
+ *   without its format
+ * @param words whether the clip shall know when each of its words is said: `{ text, start, end }` in seconds
  * @param onPiece called with the clip so far and the new samples
  */
-export async function makeClip(request, voiceName, signal, onPiece = () => {}) {
+export async function makeClip(request, voiceName, signal, { edit = false, words = false, onPiece = () => {} } = {}) {
   const began = performance.now();
   const clip = {
-    request, voiceName, pieces: [], seconds: 0, state: "waiting", error: null,
+    request, voiceName, edit, words: [], pieces: [], seconds: 0, state: "waiting", error: null,
     firstAudioMs: null, elapsedMs: 0, factor: null, at: Date.now(),
   };
   try {
-    for await (const message of speech({ ...request, response_format: "pcm" }, signal)) {
+    const body = { ...request, response_format: "pcm", ...(words && { timestamps: "word" }) };
+    for await (const message of speech(edit ? EDITS : GENERATE, body, signal)) {
+      for (const segment of message.timestamps ?? []) clip.words.push(...(segment.words ?? []));
       const bytes = bytesOf(message.audio_chunk);
       if (bytes.length) {
         const samples = samplesOf(bytes);

@@ -18,7 +18,7 @@ export function compareVoices(list, request, voices, signal) {
     item.append(name, facts);
     list.append(item);
     const show = (clip) => (facts.textContent = factsOf(clip));
-    const clip = await makeClip({ ...request, ...voice.fields }, voice.name, signal, show);
+    const clip = await makeClip({ ...request, ...voice.fields }, voice.name, signal, { onPiece: show });
     facts.textContent = clip.error ? clip.error.message : factsOf(clip);
     if (clip.pieces.length) {
       const address = addressOf(clip);

@@ -26,9 +26,9 @@ async function ask(mode, action) {
 /** Keeps a clip and drops the oldest beyond the limit. A reference clip sent along is not kept: it is a person's voice. */
 export async function keep(clip) {
   const { ref_audio_base64, ...request } = clip.request;
-  const { voiceName, pieces, seconds, state, firstAudioMs, elapsedMs, factor, at } = clip;
+  const { voiceName, edit, words, pieces, seconds, state, firstAudioMs, elapsedMs, factor, at } = clip;
   await ask("readwrite", (store) =>
-    store.add({ request, voiceName, pieces, seconds, state, firstAudioMs, elapsedMs, factor, at }));
+    store.add({ request, voiceName, edit, words, pieces, seconds, state, firstAudioMs, elapsedMs, factor, at }));
   for (const old of (await kept()).slice(MOST)) await forget(old.id);
 }
 

@@ -4,6 +4,7 @@ import { addressOf, fileName, makeClip } from "/static/clip.js";
 import * as code from "/static/code.js";
 import { compareVoices, factsOf } from "/static/compare.js";
 import { confirmed } from "/static/confirm.js";
+import { startEditing } from "/static/edit.js";
 import { forget, forgetAll, keep, kept } from "/static/history.js";
 import { Player } from "/static/player.js";
 import { health, setKey } from "/static/server.js";
@@ -13,11 +14,13 @@ import {
   chooseVoiceOf, chosenVoice, comparedVoices, comparing, loadVoices, showRecording, showVoices, startVoices, toggleComparison,
 } from "/static/voices.js";
 import { Waveform } from "/static/waveform.js";
+import { Words } from "/static/words.js";
 
 const $ = (id) => document.getElementById(id);
 const CHARACTERS_A_SECOND = 15; // to guess how long a text will be, for the progress bar only
 const HEALTH_EVERY_MS = 10_000;
 const wave = new Waveform($("wave"));
+const words = new Words($("spoken"));
 
 let running = null; // { stop, silence } while clips are made or played
 let shown = null; // the clip in the result
@@ -41,8 +44,10 @@ function options() {
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
+const newSeed = () => Math.floor(Math.random() * 2 ** 32);
+
 /** The options with a seed drawn here where none is given, so that a clip that broke off can be made again too. */
-const seeded = () => ({ seed: Math.floor(Math.random() * 2 ** 32), ...options() });
+const seeded = () => ({ seed: newSeed(), ...options() });
 
 const request = () => ({ ...options(), ...chosenVoice().fields });
 
@@ -87,14 +92,21 @@ const showSpeed = () => ($("speed-shown").textContent = Number($("speed").value)
 
 async function speak(event) {
   event.preventDefault();
+  await begin();
+  const voice = chosenVoice();
+  await (comparing() ? compare() : makeOne({ ...seeded(), ...voice.fields }, voice.name, { words: $("timed").checked }));
+}
+
+/** What is made or heard ends, and the result comes into view. */
+async function begin() {
   await running?.stop();
   showError(null);
   $("replay").pause();
   $("result").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion)").matches ? "auto" : "smooth" });
-  await (comparing() ? compare() : speakOnce());
 }
 
-async function speakOnce() {
+/** One clip, heard while it is made. `how`: `edit` and `words` as in `makeClip`. */
+async function makeOne(request, voiceName, how) {
   const aborter = new AbortController();
   const player = new Player(RATE);
   const mine = (running = {
@@ -109,21 +121,27 @@ async function speakOnce() {
   $("stop").disabled = false;
   document.body.dataset.state = "waiting";
   tellStatus("waiting");
-  const expected = Math.max(1, $("text").value.length / CHARACTERS_A_SECOND);
+  const expected = Math.max(1, request.gen_text.length / CHARACTERS_A_SECOND);
   const began = performance.now();
   follow(mine, player, began);
-  const voice = chosenVoice();
-  const made = makeClip({ ...seeded(), ...voice.fields }, voice.name, aborter.signal, (clip, samples) => {
+  const made = makeClip(request, voiceName, aborter.signal, { ...how, onPiece(clip, samples) {
     if (document.body.dataset.state === "waiting") {
       document.body.dataset.state = "streaming";
       tellStatus("streaming");
     }
     wave.add(samples, RATE);
+    words.show(clip.words);
     player.play(samples);
     showFacts(clip);
     $("progress").value = Math.min(0.95, clip.seconds / expected);
-  });
+  } });
   await ended(await made);
+  return made;
+}
+
+async function makeEdit(request, voiceName) {
+  await begin();
+  return makeOne({ seed: newSeed(), ...request }, voiceName, { edit: true });
 }
 
 /** Puts a clip that is over into the result and the history, complete or not. */
@@ -146,7 +164,7 @@ function follow(mine, player, began) {
   if (running !== mine) return;
   const silenced = player.context.state === "closed";
   const state = document.body.dataset.state;
-  if (!silenced) wave.draw(player.heard);
+  if (!silenced) showHeard(player.heard);
   if (state === "waiting") $("first-audio").textContent = say("ms", { count: Math.round(performance.now() - began) });
   else if (state !== "streaming" && (silenced || player.heard >= player.queued)) {
     $("stop").disabled = true;
@@ -154,6 +172,16 @@ function follow(mine, player, began) {
     return;
   }
   requestAnimationFrame(() => follow(mine, player, began));
+}
+
+function showHeard(seconds) {
+  wave.draw(seconds);
+  words.mark(seconds);
+}
+
+function followReplay() {
+  showHeard($("replay").currentTime);
+  if (!$("replay").paused) requestAnimationFrame(followReplay);
 }
 
 async function compare() {
@@ -194,6 +222,7 @@ async function stop() {
 function clearResult() {
   shown = null;
   wave.clear();
+  words.clear();
   $("one-result").hidden = false;
   $("comparison").hidden = true;
   $("replay").hidden = $("download").hidden = true;
@@ -233,7 +262,8 @@ async function open(clip) {
   showError(null);
   clearResult();
   for (const bytes of clip.pieces) wave.add(samplesOf(bytes), RATE);
-  wave.draw(0);
+  words.show(clip.words ?? []); // clips of earlier versions have none
+  showHeard(0);
   showFacts(clip);
   document.body.dataset.state = clip.state;
   tellStatus(clip.state);
@@ -294,9 +324,9 @@ async function clear() {
 function showCode() {
   const language = document.querySelector("[data-code][aria-pressed=true]").dataset.code;
   const ofClip = shown && !edited;
-  const asked = ofClip ? shown.request : request();
+  const asked = ofClip ? shown : { request: request() };
   $("code").textContent = code[language](asked);
-  const note = [say(ofClip ? "codeOfClip" : "codeOfForm"), ...(asked.ref_text === undefined ? [] : [say("codeClip")])];
+  const note = [say(ofClip ? "codeOfClip" : "codeOfForm"), ...(asked.request.ref_text === undefined ? [] : [say("codeClip")])];
   $("code-note").textContent = note.join(" ");
   $("copied").textContent = "";
 }
@@ -321,6 +351,8 @@ async function connect() {
   let again = HEALTH_EVERY_MS;
   try {
     const { status, orchestrator } = await health();
+    // For other models the times of words cost the time to hear them: a listener's choice then.
+    $("timed").checked = JSON.parse(localStorage.getItem("timed")) ?? orchestrator.model === "embedded";
     if (!$("voice").options.length || $("server").dataset.health !== "ok") {
       await loadVoices();
       showCode();
@@ -369,6 +401,7 @@ $("compare").addEventListener("click", toggleComparison);
 $("copy").addEventListener("click", copy);
 $("clear").addEventListener("click", () => clear().catch(showError));
 $("speed").addEventListener("input", showSpeed);
+$("timed").addEventListener("change", () => localStorage.setItem("timed", $("timed").checked));
 $("language").addEventListener("click", () => {
   otherLanguage();
   rewrite();
@@ -391,7 +424,9 @@ document.addEventListener("play", (event) => {
   running?.silence();
   for (const other of document.querySelectorAll("audio")) if (other !== event.target) other.pause();
 }, true);
-$("replay").addEventListener("timeupdate", () => wave.draw($("replay").currentTime));
+$("replay").addEventListener("play", followReplay);
+$("replay").addEventListener("seeked", () => showHeard($("replay").currentTime));
+startEditing(() => (shown?.state === "done" ? shown : null), makeEdit);
 $("key").addEventListener("change", () => {
   setKey($("key").value);
   showError(null);

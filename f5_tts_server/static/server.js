@@ -34,9 +34,12 @@ export async function call(path, options) {
   return reply;
 }
 
-/** The events of POST /v1/generate/stream, as they come. */
-export async function* speech(body, signal) {
-  const reply = await call("/v1/generate/stream", {
+export const GENERATE = "/v1/generate/stream";
+export const EDITS = "/v1/audio/edits/stream";
+
+/** The events of one of the two routes above, as they come. */
+export async function* speech(route, body, signal) {
+  const reply = await call(route, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),

@@ -1,6 +1,7 @@
 // Samples: out of base64, into WAV files, out of any file the browser can read.
 
 export const RATE = 24000;
+const READ_BY_SERVER = /\.(wav|flac|mp3|ogg|oga|aiff?)$/i;
 
 export function bytesOf(base64) {
   const text = atob(base64);
@@ -9,7 +10,8 @@ export function bytesOf(base64) {
   return bytes;
 }
 
-export function base64Of(bytes) {
+export async function base64Of(blob) {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
   let text = "";
   for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
   return btoa(text);
@@ -34,6 +36,11 @@ export function wavOf(pieces, rate) {
   header.setUint16(32, 2, true); header.setUint16(34, 16, true);
   write(36, "data"); header.setUint32(40, length, true);
   return new Blob([header.buffer, ...pieces], { type: "audio/wav" });
+}
+
+/** A chosen file as the server reads it: as it is, or decoded here to WAV. */
+export async function forServer(file) {
+  return READ_BY_SERVER.test(file.name) ? file : new File([await asWav(file)], `${file.name}.wav`);
 }
 
 /** Whatever the browser decodes (a recording, m4a, webm) as a mono WAV file, which the server reads. */

@@ -2,11 +2,10 @@
 
 import { confirmed } from "/static/confirm.js";
 import { call } from "/static/server.js";
-import { asWav, base64Of } from "/static/sound.js";
+import { asWav, base64Of, forServer } from "/static/sound.js";
 import { say } from "/static/strings.js";
 
 const $ = (id) => document.getElementById(id);
-const READ_BY_SERVER = /\.(wav|flac|mp3|ogg|oga|aiff?)$/i;
 const UNSAVED = "unsaved clip";
 
 let stored = [];
@@ -129,7 +128,7 @@ async function save(event) {
 
 async function useOnce() {
   if (!$("words").value.trim()) return tell(say("sayWords"), [], true);
-  unsaved = { audio: base64Of(new Uint8Array(await clip.blob.arrayBuffer())), words: $("words").value };
+  unsaved = { audio: await base64Of(clip.blob), words: $("words").value };
   showVoices(UNSAVED);
   tell(say("onceChosen"), []);
 }
@@ -175,8 +174,8 @@ export function startVoices(onError) {
   $("file").addEventListener("change", reported(async () => {
     const [file] = $("file").files;
     if (!file) return;
-    const readable = READ_BY_SERVER.test(file.name);
-    choose(readable ? file : await asWav(file), readable ? file.name : `${file.name}.wav`);
+    const readable = await forServer(file);
+    choose(readable, readable.name);
   }));
   $("record").addEventListener("click", reported(record));
   $("once").addEventListener("click", reported(useOnce));

@@ -82,6 +82,7 @@ def test_words_are_taken_out(client: httpx.Client) -> None:
         ({"lexicon": {"rain": "sleet"}}, "lexicon"),
         ({"ssml": True}, "ssml"),
         ({"duration": 2.0}, "duration"),
+        ({"timestamps": "word"}, "timestamps"),
         ({"num_inference_steps": 99}, "num_inference_steps"),
     ],
 )

@@ -18,6 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from f5_tts_server.embedded.config import ASSETS
 from tests.clips import TEXT, file, silence, speech
 from tests.ffmpeg import decode
 from tests.server import ServerThread, running, serving
@@ -275,6 +276,69 @@ def test_clips_stay_in_the_history(page: Page) -> None:
     expect(page.locator("#history li")).to_have_count(0)
 
 
+def test_the_word_that_sounds_is_marked(page: Page, slow: ServerThread) -> None:
+    page.click("summary")
+    page.fill("#seed", "9")
+    page.check("#timed")
+    text = "Each word is marked. Then the next one is."
+    speak(page, text)
+    wait_until(page, "document.querySelector('.sounding') !== null")  # while it is heard for the first time
+    finished(page)
+    expect(page.locator("#spoken")).to_have_text(text)
+    shoot(page, "words")
+    body = {"gen_text": text, "seed": 9, "timestamps": "word"}
+    segments = httpx.post(f"{slow.url}/v1/generate", json=body, timeout=30).json()["timestamps"]
+    words = [word for segment in segments for word in segment["words"]]
+    page.evaluate("document.getElementById('replay').pause()")
+    for word in (words[5], words[0], words[-1]):
+        page.evaluate(f"document.getElementById('replay').currentTime = {word['start'] + 0.001}")
+        index = words.index(word)
+        expect(page.locator("#spoken span").nth(index)).to_have_class("sounding")
+        expect(page.locator(".sounding")).to_have_count(1)
+    page.reload()
+    page.click("#history .words")
+    expect(page.locator("#spoken")).to_have_text(text)
+
+
+SAID, SHALL_SAY = "Soft light fell on the water.", "Soft rain fell on the water."
+
+
+def edit(page: Page, said: str, wanted: str) -> None:
+    page.fill("#edit-said", said)
+    page.fill("#edit-wanted", wanted)
+    page.click("#edit-save")
+
+
+def test_words_of_a_recording_are_changed(page: Page, tmp_path: Path) -> None:
+    """The recording is one of the embedded voices' clips, whose words the recognizer finds."""
+    original = decode("flac", (ASSETS / "ada.flac").read_bytes())
+    page.click("#edit")
+    expect(page.locator("#edit-source")).to_have_text("Choose a recording.")
+    expect(page.locator("#edit-save")).to_be_disabled()
+    page.set_input_files("#edit-file", ASSETS / "ada.flac")
+    edit(page, SAID, "Entirely other words.")
+    expect(page.locator("#edit-error")).to_contain_text("keeps no word")
+    shoot(page, "edit-refused")
+    edit(page, SAID, SHALL_SAY)
+    finished(page)
+    changed = downloaded(page)
+    kept = int(0.2 * 24_000)
+    np.testing.assert_allclose(changed[:kept], original[:kept], atol=1e-6)
+    np.testing.assert_allclose(changed[-12_000:], original[-12_000:], atol=1e-6)
+    assert not np.array_equal(changed[: len(original)], original[: len(changed)])
+    page.click("[data-code=python]")
+    (tmp_path / "clip.wav").write_bytes((ASSETS / "ada.flac").read_bytes())
+    subprocess.run([sys.executable, "-c", page.inner_text("#code")], cwd=tmp_path, check=True, timeout=60)
+    np.testing.assert_array_equal(decode("wav", (tmp_path / "speech.wav").read_bytes()), changed)
+
+    page.click("#edit")  # and now the clip that was made
+    expect(page.locator("#edit-source")).to_have_text("The clip that was made last.")
+    assert page.input_value("#edit-said") == SHALL_SAY
+    shoot(page, "edit")
+    page.click("#edit-close")
+    expect(page.locator("#history li")).to_have_count(1)
+
+
 def test_voices_are_compared_side_by_side(page: Page, slow: ServerThread) -> None:
     page.click("#compare")
     page.click("summary")
@@ -434,6 +498,7 @@ def test_axe_finds_no_fault(page: Page, theme: Any) -> None:
     page.emulate_media(color_scheme=theme)
     assert faults(page) == []
     page.click("summary")
+    page.check("#timed")
     speak(page, "A clip, and then everything that shows with it.")
     finished(page)
     expect(page.locator("#history li")).to_have_count(1)
@@ -447,5 +512,8 @@ def test_axe_finds_no_fault(page: Page, theme: Any) -> None:
     page.click("#add-voice")
     assert faults(page) == []
     page.click("#close-add")
+    page.click("#edit")
+    assert faults(page) == []
+    page.click("#edit-close")
     page.click("#clear")
     assert faults(page) == []
