@@ -99,7 +99,9 @@ def create_app(
     app = FastAPI(title="F5-TTS server", description=DESCRIPTION, version=__version__, lifespan=lifespan)
     app.state.settings = settings
     app.state.engine = engine
-    app.state.voices = voices or VoiceStore(settings.voices_folder, EMBEDDED_VOICES, default=settings.voice)
+    app.state.voices = voices or VoiceStore(
+        settings.voices_folder, EMBEDDED_VOICES, default=settings.voice, aliases=settings.aliases
+    )
     if settings.fallback_voice is not None:
         app.state.voices.get(settings.fallback_voice)
     check = partial(check_transcription, models.default.settings)

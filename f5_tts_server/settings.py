@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     voices_folder: Path | None = Field(
         default=None, description="folder of uploaded voices; without it uploads are refused"
     )
+    voice_aliases: Words = Field(
+        default=(),
+        description="further names of stored voices, as NAME=VOICE separated by commas, such as alloy=ada,nova=cleo",
+    )
 
     jobs_folder: Path | None = Field(
         default=None, description="folder of jobs (/v1/jobs), of this server alone; without it they are refused"
@@ -174,10 +178,20 @@ class Settings(BaseSettings):
     def _numbers(cls, value: Any) -> Any:
         return tuple(int(word) for word in value.split(",")) if isinstance(value, str) else value
 
-    @field_validator("api_keys", "cors_origins", mode="before")
+    @field_validator("api_keys", "cors_origins", "voice_aliases", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
         return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+    @field_validator("voice_aliases")
+    @classmethod
+    def _pairs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = [pair.partition("=")[0].strip().casefold() for pair in value]
+        if not all(all(part.strip() for part in pair.partition("=")) for pair in value):
+            raise ValueError("must be names and voices joined by =, such as alloy=ada")
+        if len(set(names)) < len(names):
+            raise ValueError("has a name twice")
+        return value
 
     @field_validator("buckets", "step_sizes")
     @classmethod
@@ -208,6 +222,12 @@ class Settings(BaseSettings):
         if self.slots is not None and self.step_sizes is not None and self.step_sizes[-1] > self.slots:
             raise ValueError(f"step_sizes goes up to {self.step_sizes[-1]}, but there are {self.slots} slots")
         return self
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The voice, by its id or name, of each of `voice_aliases`."""
+        pairs = (pair.partition("=") for pair in self.voice_aliases)
+        return {name.strip(): voice.strip() for name, _, voice in pairs}
 
     def engine_options(self) -> EngineOptions:
         return EngineOptions(

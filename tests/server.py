@@ -148,7 +148,7 @@ def serving(folder: Path, programs: ToyPrograms, **settings: Any) -> Iterator[Se
     if single:
         settings["model"] = "toy"
     chosen = Settings(compilation_cache=None, **settings)
-    voices = VoiceStore(folder / "uploads", embedded_voices(folder / "embedded"), max_voices=3)
+    voices = VoiceStore(folder / "uploads", embedded_voices(folder / "embedded"), max_voices=3, aliases=chosen.aliases)
     defaults = SamplingDefaults(nfe=8, cfg_strength=2.0, sway=True)
     # Each of several models has programs of its own.
     load = (lambda _: programs) if single else (lambda _: replace(programs))
@@ -191,7 +191,12 @@ def main(arguments: list[str]) -> int:
         return ToyPrograms(**toy)
 
     with tempfile.TemporaryDirectory() as folder:
-        voices = VoiceStore(settings.voices_folder, embedded_voices(Path(folder) / "embedded"), default=settings.voice)
+        voices = VoiceStore(
+            settings.voices_folder,
+            embedded_voices(Path(folder) / "embedded"),
+            default=settings.voice,
+            aliases=settings.aliases,
+        )
         return serve(create_app(settings, load, lambda _: SamplingDefaults(nfe=8), voices))
 
 

@@ -19,6 +19,7 @@ from f5_tts_server.api import (
     page,
     probes,
     speech_websocket,
+    voice_aliases,
     voice_consents,
     voices,
 )
@@ -33,6 +34,7 @@ def routers(services: Services) -> list[APIRouter]:
         models,
         speech_websocket,
         voices,
+        voice_aliases,
         voice_consents,
         dubs,
         edits,

@@ -20,12 +20,14 @@ from f5_tts_server.voices.consents import ConsentsFull, UnknownConsent
 from f5_tts_server.voices.dictionaries import DictionariesFull
 from f5_tts_server.voices.report import UnusableClip
 from f5_tts_server.voices.store import (
+    AliasesFull,
     DamagedVoice,
     DiskFull,
     InvalidVoice,
     ReadOnlyVoice,
     StorageFailed,
     StoreFull,
+    UnknownAlias,
     UnknownVoice,
     VoiceError,
     VoiceExists,
@@ -53,6 +55,8 @@ _VOICE_ERRORS: dict[type[VoiceError], tuple[int, str, str | None]] = {
     UnknownConsent: (404, "voice_consent_not_found", "consent_id"),
     ConsentsFull: (403, "consents_full", None),
     DictionariesFull: (403, "dictionaries_full", None),
+    UnknownAlias: (404, "voice_alias_not_found", "name"),
+    AliasesFull: (403, "voice_aliases_full", None),
 }
 
 FAULTS = (RequestError, VoiceError, TextError, UnusableClip, TranscriptionUnavailable, ValidationError)

@@ -12,15 +12,17 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from f5_tts_server.f5.audio import reference_samples
 from f5_tts_server.inference_types import VoiceClip
 from f5_tts_server.text import Lexicon
+from f5_tts_server.voices.aliases import ALIASES_MAX, Alias, Aliases
 from f5_tts_server.voices.folder import VOICE_ID, VoiceFolder
 from f5_tts_server.voices.report import STORED_RATE
 
@@ -63,7 +65,15 @@ class StoreFull(VoiceError):
 
 
 class ReadOnlyVoice(VoiceError):
-    """An embedded voice cannot be deleted."""
+    """An embedded voice, or an alias of the operator's, cannot be deleted or changed."""
+
+
+class UnknownAlias(VoiceError):
+    """No client has given that alias."""
+
+
+class AliasesFull(VoiceError):
+    """As many aliases as are kept, or none are kept at all."""
 
 
 class DamagedVoice(VoiceError):
@@ -116,10 +126,11 @@ class VoiceStore:
         embedded_folder: holds `voices.json` and the clips it names; may be missing.
         default: id or name of the default voice; else the one that `voices.json` calls so, else the first.
         max_voices, max_bytes: bounds of the uploaded voices together (bytes of audio).
+        aliases: further names of voices, by the id or name of each.
 
     Raises:
         StorageFailed: the folder cannot be written.
-        UnknownVoice, DamagedVoice: `default` is given and does not exist, or is damaged.
+        UnknownVoice, DamagedVoice: `default` is given, or an alias's voice, and does not exist, or is damaged.
         InvalidVoice: the embedded voices are damaged. Damaged uploads are logged and left alone.
     """
 
@@ -131,6 +142,7 @@ class VoiceStore:
         default: str | None = None,
         max_voices: int = 100,
         max_bytes: int = 64 * 2**20,
+        aliases: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.max_voices = max_voices
         self._max_bytes = max_bytes
@@ -145,7 +157,10 @@ class VoiceStore:
                 self._folder = VoiceFolder(folder)
             except OSError as error:
                 raise StorageFailed(f"the folder of voices {folder} cannot be used: {error}") from error
+        self._aliases = Aliases(None if folder is None else folder / "aliases.json", aliases)
         self._default = None if default is None else self.get(default).id
+        for voice in aliases.values():
+            self.get(voice)
 
     @property
     def folder(self) -> Path | None:
@@ -162,10 +177,30 @@ class VoiceStore:
         raise UnknownVoice("no voice is stored: send a reference clip and its transcript, or upload a voice")
 
     def get(self, voice: str) -> StoredVoice:
-        """The voice with that id, else that name (upper and lower case alike), else OpenAI's name for one of ours.
+        """The voice with that id, else that name or alias (upper and lower case alike), else OpenAI's name for one of ours.
 
-        Raises UnknownVoice, or DamagedVoice.
+        Raises UnknownVoice, DamagedVoice, or StorageFailed.
         """
+        found = self._named(voice)
+        if found is None and (alias := self._alias(voice)) is not None:
+            found = self._named(alias.voice)
+            if found is None:
+                message = (
+                    f"voice {alias.name!r} stands for {alias.voice[:MAX_NAME_LENGTH]!r}, which is not stored any more"
+                )
+                raise UnknownVoice(message)
+        if found is not None:
+            return found
+        wanted = voice.strip().casefold()
+        if wanted == DEFAULT:
+            return self.default
+        ours = self._embedded or self.list()
+        if wanted in OPENAI_NAMES and ours:
+            return ours[OPENAI_NAMES.index(wanted) % len(ours)]
+        raise UnknownVoice(f"voice {voice[:MAX_NAME_LENGTH]!r} is unknown; GET /v1/audio/voices lists the voices")
+
+    def _named(self, voice: str) -> StoredVoice | None:
+        """The voice with that id, else that name. Raises DamagedVoice."""
         wanted = voice.strip().casefold()
         voices = self.list()
         for stored in voices:
@@ -180,12 +215,53 @@ class VoiceStore:
                     f"voice {damage.name or damage.id!r} is damaged on this server ({damage.reason}): it must be deleted "
                     "and uploaded again"
                 )
-        if wanted == DEFAULT:
-            return self.default
-        ours = self._embedded or voices
-        if wanted in OPENAI_NAMES and ours:
-            return ours[OPENAI_NAMES.index(wanted) % len(ours)]
-        raise UnknownVoice(f"voice {voice[:MAX_NAME_LENGTH]!r} is unknown; GET /v1/audio/voices lists the voices")
+        return None
+
+    def aliases(self) -> list[Alias]:
+        """Further names of voices, the operator's first. Raises StorageFailed."""
+        try:
+            return self._aliases.all()
+        except (OSError, ValueError) as error:
+            logger.error("the aliases of voices cannot be read: %s", error)
+            raise StorageFailed(f"this server's aliases of voices cannot be read: {_reason(error)}") from error
+
+    def _alias(self, name: str) -> Alias | None:
+        wanted = name.strip().casefold()
+        return next((alias for alias in self.aliases() if alias.name.casefold() == wanted), None)
+
+    def set_alias(self, name: str, voice: str) -> Alias:
+        """Let a name stand for a voice, given by its id or name; when this returns, it is on the disk.
+
+        Raises:
+            InvalidVoice: the name cannot be an alias.
+            VoiceExists: a voice has that name.
+            ReadOnlyVoice: the operator has set that alias.
+            AliasesFull: as many as are kept, or the server keeps none.
+            UnknownVoice, DamagedVoice: there is no such voice.
+            DiskFull, StorageFailed: the file system refuses.
+        """
+        name, target = self.check_name(name), self.get(voice).id
+        if self._folder is None:
+            raise AliasesFull("this server keeps no aliases; its operator has set no folder for uploads")
+        with self._changing(self._folder):
+            before = self._alias(name)
+            if before is not None and before.fixed:
+                raise ReadOnlyVoice(f"alias {name!r} is set by the server's operator")
+            if before is None and len(self.aliases()) >= ALIASES_MAX:
+                raise AliasesFull(f"{ALIASES_MAX} aliases are kept, which is the limit; delete one first")
+            self._aliases.put(name, target)
+        return Alias(name, target, fixed=False)
+
+    def delete_alias(self, name: str) -> None:
+        """Forget an alias. Raises UnknownAlias, ReadOnlyVoice for the operator's, DiskFull and StorageFailed."""
+        unknown = UnknownAlias(f"alias {name[:MAX_NAME_LENGTH]!r} is unknown; GET /v1/audio/voice_aliases lists them")
+        alias = self._alias(name)
+        if alias is None or (self._folder is None and not alias.fixed):
+            raise unknown
+        if alias.fixed or self._folder is None:
+            raise ReadOnlyVoice(f"alias {alias.name!r} is set by the server's operator")
+        with self._changing(self._folder):
+            self._aliases.remove(alias.name)
 
     def list(self) -> list[StoredVoice]:
         """All voices, embedded ones first, then uploads by age."""
@@ -311,8 +387,7 @@ class VoiceStore:
             logger.exception("the folder of voices could not be changed")
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull("the disk of this server is full; nothing was stored or deleted") from error
-            reason = error.strerror or type(error).__name__
-            raise StorageFailed(f"this server's folder of voices cannot be changed: {reason}") from error
+            raise StorageFailed(f"this server's folder of voices cannot be changed: {_reason(error)}") from error
 
     def _look_again(self) -> None:
         with self._lock:
@@ -372,13 +447,18 @@ class VoiceStore:
                 version=version,
             )
         except (OSError, ValueError) as error:
-            # An OSError's own words have the path, which is nothing for clients.
-            reason = (
-                f"{error.strerror}: {Path(error.filename or '').name}" if isinstance(error, OSError) else str(error)
-            )
+            reason = _reason(error)
             logger.error("voice %s (%s) is damaged and not used: %s", voice_id, name or "nameless", reason)
             self._damaged[voice_id] = Damage(voice_id, name, reason, version)
             return None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """An error for clients: an OSError's own words have the path, which is nothing for them."""
+    if not isinstance(error, OSError):
+        return str(error)
+    file = Path(error.filename).name if isinstance(error.filename, str) else ""
+    return ": ".join(filter(None, (error.strerror or type(error).__name__, file)))
 
 
 def _unknown(voice_id: str) -> UnknownVoice:

@@ -14,12 +14,14 @@ from f5_tts_server.inference_types import VoiceClip
 from f5_tts_server.voices import store as voice_store
 from f5_tts_server.voices.folder import VoiceFolder
 from f5_tts_server.voices.store import (
+    AliasesFull,
     DamagedVoice,
     DiskFull,
     InvalidVoice,
     ReadOnlyVoice,
     StorageFailed,
     StoreFull,
+    UnknownAlias,
     UnknownVoice,
     VoiceExists,
     VoiceStore,
@@ -349,3 +351,41 @@ def test_damaged_embedded_voices_stop_the_start(tmp_path: Path) -> None:
     (tmp_path / "voices.json").write_text('{"voices": [{"id": "x"}]}')
     with pytest.raises(InvalidVoice, match=r"voices\.json"):
         VoiceStore(None, tmp_path)
+
+
+def test_aliases_survive_a_restart_and_are_seen_by_other_servers(tmp_path: Path, embedded: Path) -> None:
+    one, other = (VoiceStore(tmp_path / "uploads", embedded, aliases={"alloy": "Cleo"}) for _ in range(2))
+    one.set_alias("nova", "ada")
+    for store in (one, other, VoiceStore(tmp_path / "uploads", embedded)):
+        assert store.get("Nova").id == "ada"
+    assert one.get("ALLOY").id == "cleo"
+    other.delete_alias("nova")
+    with pytest.raises(UnknownAlias):
+        one.delete_alias("nova")
+    assert one.list() == VoiceStore(tmp_path / "uploads", embedded).list()  # the file is taken for no voice
+
+
+def test_the_number_of_aliases_is_bounded(tmp_path: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voice_store, "ALIASES_MAX", 2)
+    store = VoiceStore(tmp_path / "uploads", embedded)
+    for name in ("one", "two"):
+        store.set_alias(name, "ada")
+    store.set_alias("ONE", "ben")  # another voice for the same name
+    with pytest.raises(AliasesFull, match="2 aliases"):
+        store.set_alias("three", "ada")
+    with pytest.raises(AliasesFull, match="no folder"):
+        VoiceStore(None, embedded).set_alias("one", "ada")
+
+
+def test_an_alias_of_an_unknown_voice_stops_the_start(tmp_path: Path, embedded: Path) -> None:
+    with pytest.raises(UnknownVoice, match="nobody"):
+        VoiceStore(tmp_path / "uploads", embedded, aliases={"alloy": "nobody"})
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"nova": 5}', b"[" * 100_000, b" " * 2**21])
+def test_a_damaged_file_of_aliases_is_told_and_hides_no_voice(tmp_path: Path, embedded: Path, content: bytes) -> None:
+    store = VoiceStore(tmp_path / "uploads", embedded)
+    (tmp_path / "uploads" / "aliases.json").write_bytes(content)
+    assert store.get("ada").id == "ada"
+    with pytest.raises(StorageFailed, match=r"aliases\.json"):
+        store.get("nova")
