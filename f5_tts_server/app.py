@@ -17,6 +17,8 @@ from fastapi import FastAPI
 
 from f5_tts_server import __version__, connections, offline
 from f5_tts_server.api import access, faults, routers
+from f5_tts_server.api.background import Background
+from f5_tts_server.api.batch_runner import BatchRunner
 from f5_tts_server.api.bodies import BodyMiddleware
 from f5_tts_server.api.job_runner import JobRunner
 from f5_tts_server.api.messages import MAX_FRAME
@@ -25,6 +27,7 @@ from f5_tts_server.api.request_id import RequestIdFilter, RequestIdMiddleware
 from f5_tts_server.api.services import Services
 from f5_tts_server.catalogue import catalogue
 from f5_tts_server.inference_types import Programs, SamplingDefaults
+from f5_tts_server.jobs.batches import BatchStore
 from f5_tts_server.jobs.store import JobStore
 from f5_tts_server.json_log import JsonFormatter
 from f5_tts_server.loading import check_transcription, load_programs, sampling_defaults
@@ -84,7 +87,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine.start()
         listener = await _listen_wyoming(services)
-        working = _start_jobs(app, services)
+        working = None if kept is None else asyncio.create_task(_work_in_background(app, services, *kept))
         try:
             yield
         finally:
@@ -118,7 +121,7 @@ def create_app(
         dictionaries=DictionaryFolder(app.state.voices.folder and app.state.voices.folder / "dictionaries"),
     )
     app.state.services = services
-    app.state.job_store = JobStore(settings.jobs_folder) if settings.jobs_folder is not None else None
+    kept = None if settings.jobs_folder is None else (JobStore(settings.jobs_folder), BatchStore(settings.jobs_folder))
     faults.install(app)
     for router in routers(services):
         app.include_router(router)
@@ -136,12 +139,16 @@ def _check_wyoming(host: str, port: int) -> None:
     check_address(host, port)
 
 
-def _start_jobs(app: FastAPI, services: Services) -> asyncio.Task[None] | None:
-    """Go on with the jobs of the folder, where there is one."""
-    if app.state.job_store is None:
-        return None
-    app.state.jobs = runner = JobRunner(services, app.state.job_store)
-    return asyncio.create_task(runner.run())
+async def _work_in_background(app: FastAPI, services: Services, jobs: JobStore, batches: BatchStore) -> None:
+    """Go on with the jobs and batches of the folder, until cancelled."""
+    background = Background()
+    app.state.jobs = JobRunner(services, jobs, background)
+    app.state.batches = runner = BatchRunner(services, batches, background)
+    try:
+        await asyncio.gather(background.run(), runner.expire())
+    except Exception:
+        log.exception("jobs and batches are not worked on any more")
+        raise
 
 
 async def _listen_wyoming(services: Services) -> asyncio.Server | None:

@@ -86,7 +86,8 @@ class Settings(BaseSettings):
     )
 
     jobs_folder: Path | None = Field(
-        default=None, description="folder of jobs (/v1/jobs), of this server alone; without it they are refused"
+        default=None,
+        description="folder of jobs and batches (/v1/jobs, /v1/batches), of this server alone; without it they are refused",
     )
     lexicon: Path | None = Field(
         default=None,

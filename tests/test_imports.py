@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "models": {"f5", "embedded"},
     "loading": {"inference_types", "f5", "embedded", "models", "settings"},
     "json_log": set(),
-    "jobs": {"files", "text"},
+    "jobs": {"files", "limits", "text"},
     "api": {
         "files",
         "given_sounds",

@@ -9,9 +9,11 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from f5_tts_server.api import (
+    batches,
     dubs,
     edits,
     elevenlabs,
+    files,
     generate,
     jobs,
     models,
@@ -40,6 +42,8 @@ def routers(services: Services) -> list[APIRouter]:
         edits,
         elevenlabs,
         jobs,
+        files,
+        batches,
         probes,
         page,
     )

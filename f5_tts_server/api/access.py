@@ -79,6 +79,10 @@ class Access:
         """The name of an accepted key; empty where none is needed."""
         return self._names.get(_digest(key or ""), "")
 
+    def owner(self, connection: HTTPConnection) -> str:
+        """Whose jobs and files a caller sees: a digest of the key; one for all where none is needed."""
+        return _digest("" if self.open else given_key(connection) or "").hex()
+
     @property
     def open(self) -> bool:
         """No key is needed."""

@@ -13,11 +13,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from f5_tts_server.api.errors import error_response
 from f5_tts_server.inference_types import RequestError
+from f5_tts_server.limits import structure
 from f5_tts_server.settings import MIB, Settings
 
 AUDIO_PATHS = (
     "/v1/generate",
     "/v1/jobs",
+    "/v1/files",
     "/v1/audio/voices",
     "/v1/audio/voice_consents",
     "/v1/audio/edits",
@@ -27,7 +29,6 @@ AUDIO_PATHS = (
 
 BYTES_PER_CHARACTER = 12  # of a character beyond the basic plane, escaped
 BYTES_BESIDE_TEXT = 64 * 1024  # further fields of clients, which are ignored
-STRUCTURE = (b"{", b"[", b",", b":", b'"', b"\\")
 STRUCTURE_BESIDE_TEXT = 32 * 1024
 BYTES_PER_SECOND = 16 * 1024  # at which a body must come at least, after the time that every body has
 
@@ -47,8 +48,7 @@ class BodyMiddleware:
         self._audio_bytes = int(settings.max_body_mib * MIB)
         text_bytes = BYTES_PER_CHARACTER * settings.max_text_chars + BYTES_BESIDE_TEXT
         self._text_bytes = min(self._audio_bytes, text_bytes)
-        # Each character of a text is two such bytes at most: a comma, or a quotation mark and its escape.
-        self._structure = 2 * settings.max_text_chars + STRUCTURE_BESIDE_TEXT
+        self._structure = structure_max(settings)
         self._seconds = settings.receive_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,12 +68,12 @@ class BodyMiddleware:
         # Documents and forms are not parsed by one call, as JSON is.
         form = headers.get(b"content-type", b"").lower().startswith((b"multipart/", b"text/", b"application/epub"))
         began = asyncio.get_running_loop().time()
-        received = structure = 0
+        received = values = 0
         complete = False
 
         async def bounded() -> Message:
             # FastAPI lets this kind of exception through while it reads a body.
-            nonlocal received, structure, complete
+            nonlocal received, values, complete
             if complete:  # from here on it is only waited for the client to leave
                 return await receive()
             try:
@@ -90,8 +90,8 @@ class BodyMiddleware:
                     await _discard(receive)
                 raise HTTPException(413, too_large, _CLOSE)
             if not form:
-                structure += sum(body.count(character) for character in STRUCTURE)
-                if structure > self._structure:
+                values += structure(body)
+                if values > self._structure:
                     told = f"the body has more than {self._structure} brackets, quotation marks and separators"
                     if not complete:
                         await _discard(receive)
@@ -99,6 +99,12 @@ class BodyMiddleware:
             return message
 
         await self._app(scope, bounded, send)
+
+
+def structure_max(settings: Settings) -> int:
+    """How much `structure` JSON may have."""
+    # Each character of a text is two of them at most: a comma, or a quotation mark and its escape.
+    return 2 * settings.max_text_chars + STRUCTURE_BESIDE_TEXT
 
 
 async def _discard(receive: Receive) -> None:

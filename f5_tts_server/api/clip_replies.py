@@ -126,7 +126,12 @@ async def clip_reply(ticket: Ticket, format: str, receive: Receive, wanted: Want
     clip = await whole_clip(ticket, receive)
     if clip is None:
         return Response(status_code=499)  # nobody reads it
-    data, metadata = clip
+    # A long clip is tens of megabytes: written once, by compiled code, it does not hold up the event loop.
+    return Response(clip_json(*clip, format, wanted), media_type="application/json")
+
+
+def clip_json(data: bytes, metadata: Metadata, format: str, wanted: Wanted = Wanted()) -> str:  # noqa: B008
+    """The reply's body; ``data`` is what the events carry, joined."""
     data = whole_file(format, data, metadata.samples)
     reply = GenerateReply(
         audio_base64=base64.b64encode(data).decode(),
@@ -138,8 +143,7 @@ async def clip_reply(ticket: Ticket, format: str, receive: Receive, wanted: Want
         subtitles=subtitles(metadata.spoken, wanted.subtitles) if wanted.subtitles else None,
         metadata=_describe(metadata, wanted.changes),
     )
-    # A long clip is tens of megabytes: written once, by compiled code, it does not hold up the event loop.
-    return Response(reply.model_dump_json(exclude_none=True), media_type="application/json")
+    return reply.model_dump_json(exclude_none=True)
 
 
 async def _events(ticket: Ticket, dialect: Dialect, wanted: Wanted) -> AsyncIterator[bytes]:

@@ -141,6 +141,8 @@ EDITS = GENERATE
 _BY_PATH = {
     "/v1/generate": GENERATE,
     "/v1/audio/speech": OPENAI,
+    "/v1/files": OPENAI,
+    "/v1/batches": OPENAI,
     "/v1/audio/voices": VOICES,
     "/v1/audio/voice_consents": CONSENTS,
     "/v1/audio/dubs": DUBS,

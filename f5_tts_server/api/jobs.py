@@ -1,7 +1,6 @@
 """Long texts as jobs: `/v1/jobs`. The body is the document itself: text, Markdown or EPUB."""
 
 # Annotations are not deferred here: FastAPI reads the options' types.
-import hashlib
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from f5_tts_server.api.access import given_key
+from f5_tts_server.api.background import not_kept
 from f5_tts_server.api.caller import current_caller
 from f5_tts_server.api.job_runner import JobOptions, JobRunner
 from f5_tts_server.api.services import Services
@@ -57,14 +56,13 @@ def router(services: Services) -> APIRouter:
     def runner(request: Request) -> JobRunner:
         found = getattr(request.app.state, "jobs", None)
         if found is None:
-            message = "this server keeps no jobs; its operator has set no folder for them (F5_JOBS_FOLDER)"
-            raise RequestError(403, "jobs_off", message)
+            raise not_kept()
         assert isinstance(found, JobRunner)
         return found
 
     def job_of(request: Request, job_id: str) -> Job:
         job = runner(request).store.jobs.get(job_id)
-        if job is None or job.owner != _owner(request):
+        if job is None or job.owner != services.access.owner(request):
             raise RequestError(
                 404, "job_not_found", f"job {job_id[:40]!r} is not here; GET /v1/jobs lists yours", "job"
             )
@@ -97,7 +95,7 @@ def router(services: Services) -> APIRouter:
             job = await to_thread.run_sync(
                 lambda: jobs.store.add(
                     chapters,
-                    owner=_owner(request),
+                    owner=services.access.owner(request),
                     caller=current_caller(),
                     title=query.title or chapters[0].title,
                     format=query.format,
@@ -106,13 +104,13 @@ def router(services: Services) -> APIRouter:
             )
         except TooManyJobs as error:
             raise RequestError(429, "too_many_jobs", str(error)) from error
-        jobs.added()
+        jobs.background.added()
         return described(request, job)
 
     @routes.get("")
     def listed(request: Request) -> dict[str, Any]:
         """The caller's jobs, the oldest first."""
-        owner = _owner(request)
+        owner = services.access.owner(request)
         mine = [job for job in runner(request).store.jobs.values() if job.owner == owner]
         return {"object": "list", "data": [described(request, job) for job in mine]}
 
@@ -172,11 +170,6 @@ _BODY = {
         "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _KINDS},
     }
 }
-
-
-def _owner(request: Request) -> str:
-    """Whose jobs a caller sees: a digest of the key."""
-    return hashlib.sha256((given_key(request) or "").encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _file(path: Path, job: Job) -> FileResponse:

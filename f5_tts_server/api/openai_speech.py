@@ -9,52 +9,19 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from f5_tts_server.api.errors import ERROR_RESPONSES, OPENAI
-from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
-from f5_tts_server.api.speech_options import Format, Name, SpeechOptions, Speed, Text
+from f5_tts_server.api.speech_body import SpeechBody, usage
 from f5_tts_server.api.streaming import PING, TicketStream, admit, audio_file, sse_event
 from f5_tts_server.api.timestamps import Detail, segment_times
 from f5_tts_server.formats import FORMATS
-from f5_tts_server.inference_types import AudioChunk, Failed, GenerationRequest, Ticket
-
-MAX_INPUT = 4096
-FRAMES_PER_SECOND = 93.75
-
-
-class VoiceId(BaseModel):
-    """A custom voice, as the specification names one."""
-
-    id: Name
-
-
-class SpeechBody(SpeechOptions):
-    """Fields and defaults of the specification, and our own."""
-
-    model_config = ConfigDict(
-        extra="ignore",
-        json_schema_extra={"examples": [{"model": "tts-1", "input": "Hello from the server.", "voice": "alloy"}]},
-    )
-
-    input: Text = Field(min_length=1, max_length=MAX_INPUT, description="The text to speak.")
-    voice: Name | VoiceId | None = Field(None, description="Id or name of a stored voice, or one of OpenAI's names.")
-    instructions: str | None = Field(None, max_length=4096, description="Accepted, without effect.")
-    response_format: Format = "mp3"
-    speed: Speed = 1.0
-    stream_format: Literal["audio", "sse"] = "audio"
-
-    def request(self, builder: RequestBuilder, request_id: str) -> GenerationRequest:
-        """What the engine is asked. Blocks; raises what `RequestBuilder` raises."""
-        voice = self.voice.id if isinstance(self.voice, VoiceId) else self.voice
-        composer = builder.composer(builder.stored(voice), self, speed=self.speed)
-        return builder.whole(self.input, composer, self, format=self.response_format, request_id=request_id)
+from f5_tts_server.inference_types import AudioChunk, Failed, Ticket
 
 
 def router(services: Services) -> APIRouter:
@@ -97,7 +64,4 @@ async def _events(ticket: Ticket, characters: int, detail: Detail | None) -> Asy
         elif isinstance(event, Failed):
             yield sse_event({"type": "speech.audio.error", **OPENAI.body(OPENAI.translate(event.error))})
         else:
-            # There are no tokens here; characters and mel frames are what costs.
-            frames = round(event.metadata.duration * FRAMES_PER_SECOND)
-            usage = {"input_tokens": characters, "output_tokens": frames, "total_tokens": characters + frames}
-            yield sse_event({"type": "speech.audio.done", "usage": usage})
+            yield sse_event({"type": "speech.audio.done", "usage": usage(characters, event.metadata.duration)})

@@ -20,6 +20,11 @@ def current_request_id() -> str:
     return _current.get()
 
 
+def serve_request_id(request_id: str) -> None:
+    """What the running task does from here on is that request's."""
+    _current.set(request_id)
+
+
 class RequestIdMiddleware:
     """Gives every HTTP request and WebSocket an id. An id that is not 1 to 64 of ``A-Za-z0-9._:-`` is replaced."""
 
@@ -32,7 +37,7 @@ class RequestIdMiddleware:
             return
         sent = dict(scope["headers"]).get(HEADER.encode(), b"").decode("latin-1")
         request_id = sent if _GOOD.fullmatch(sent) else f"req-{secrets.token_hex(8)}"
-        _current.set(request_id)
+        serve_request_id(request_id)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept"):

@@ -150,20 +150,25 @@ async def admit(ticket: Ticket, receive: Receive) -> None:
         await asyncio.gather(accepted, leaving, return_exceptions=True)
 
 
-async def read_clip(ticket: Ticket) -> tuple[bytes, Metadata]:
-    """All audio of a ticket, and what is known of it then.
+async def read_clip(ticket: Ticket, data: list[bytes] | None = None) -> tuple[bytes, Metadata]:
+    """All audio of a ticket, and what is known of it then. The ticket is given up whichever way this ends.
+
+    ``data`` is where the audio is collected, for whoever wants to know how far it came.
 
     Raises:
         RequestError: the request failed.
     """
-    data = []
-    async for event in ticket:
-        if isinstance(event, AudioChunk):
-            data.append(event.data)
-        elif isinstance(event, Failed):
-            raise event.error
-        else:
-            return b"".join(data), event.metadata
+    data = [] if data is None else data
+    try:
+        async for event in ticket:
+            if isinstance(event, AudioChunk):
+                data.append(event.data)
+            elif isinstance(event, Failed):
+                raise event.error
+            else:
+                return b"".join(data), event.metadata
+    finally:
+        ticket.cancel()
     raise AssertionError("a ticket ended without a terminal event")
 
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 
+from f5_tts_server.api.pages import page_of
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
 from f5_tts_server.api.voice_uploads import form_document, form_text, read_form
@@ -65,20 +66,7 @@ def router(services: Services) -> APIRouter:
         after: Annotated[str | None, Query(max_length=64)] = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
     ) -> dict[str, Any]:
         """The recordings by age, page by page."""
-        all_of_them = kept.list()
-        start = 0
-        if after is not None:
-            start = 1 + next((index for index, consent in enumerate(all_of_them) if consent.id == after), -1)
-            if start == 0:
-                raise _refuse("after", "after is the id of no recording: begin anew")
-        page = [_json(consent) for consent in all_of_them[start : start + limit]]
-        return {
-            "object": "list",
-            "data": page,
-            "first_id": page[0]["id"] if page else None,
-            "last_id": page[-1]["id"] if page else None,
-            "has_more": start + limit < len(all_of_them),
-        }
+        return page_of(kept.list(), after, limit, _json)
 
     @routes.get("/{consent_id}")
     def consent(consent_id: str) -> dict[str, Any]:
