@@ -23,6 +23,7 @@ from f5_tts_server.voices.store import (
     AliasesFull,
     DamagedVoice,
     DiskFull,
+    InvalidMixture,
     InvalidVoice,
     ReadOnlyVoice,
     StorageFailed,
@@ -46,6 +47,7 @@ _CODES = {
 _VOICE_ERRORS: dict[type[VoiceError], tuple[int, str, str | None]] = {
     UnknownVoice: (404, "voice_not_found", "voice"),
     InvalidVoice: (422, "invalid_voice", "name"),
+    InvalidMixture: (422, "invalid_voice_mix", "voice"),
     VoiceExists: (409, "voice_exists", "name"),
     StoreFull: (403, "voice_store_full", "audio_sample"),
     ReadOnlyVoice: (403, "voice_read_only", "voice"),

@@ -16,7 +16,7 @@ from f5_tts_server.inference_types import GenerationRequest, Part, RequestError,
 from f5_tts_server.limits import SEED_MAX
 from f5_tts_server.text import Composer, Lexicon, TextError, compose
 from f5_tts_server.text.lexicon import CheckTranscription
-from f5_tts_server.voices.store import UnknownVoice, VoiceStore
+from f5_tts_server.voices.store import InvalidMixture, UnknownVoice, VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
 
 log = logging.getLogger("f5.http")
@@ -43,11 +43,14 @@ class RequestBuilder:
     check_transcription: CheckTranscription = lambda _: None
 
     def stored(self, name: str | None) -> VoiceClip:
-        """The clip of a stored voice, by default the server's. Raises UnknownVoice where there is no fallback."""
+        """The clip of a stored voice or a mix of them, by default the server's.
+
+        Raises what `VoiceStore.clip` does, UnknownVoice only where there is no fallback.
+        """
         if name is None:
             return self.voices.default.clip
         try:
-            return self.voices.get(name).clip
+            return self.voices.clip(name)
         except UnknownVoice:
             if self.fallback is None:
                 raise
@@ -92,7 +95,7 @@ class RequestBuilder:
             strip_markup=options.strip_markup,
             ssml=options.ssml,
             language=options.language,
-            lexicons=lambda speaker: (own, *lexicons, self._voice_lexicon(speaker), self.lexicon),
+            lexicons=lambda speaker: (own, *lexicons, *self.voices.lexicons(speaker), self.lexicon),
             check=self.check_transcription,
         )
 
@@ -139,12 +142,10 @@ class RequestBuilder:
             caller=current_caller(),
         )
 
-    def _voice_lexicon(self, clip: VoiceClip) -> Lexicon:
-        """That of the stored voice whose clip it is; of a clip that came with a request there is none."""
-        return next((voice.lexicon for voice in self.voices.list() if voice.clip is clip), _NO_WORDS)
-
     def _named_in_text(self, name: str) -> VoiceClip:
         try:
-            return self.voices.get(name).clip
+            return self.voices.clip(name)
         except UnknownVoice as error:
             raise RequestError(404, "voice_not_found", f"text: {error}", "text") from error
+        except InvalidMixture as error:
+            raise RequestError(422, "invalid_voice_mix", f"text: {error}", "text") from error

@@ -24,6 +24,7 @@ from f5_tts_server.inference_types import VoiceClip
 from f5_tts_server.text import Lexicon
 from f5_tts_server.voices.aliases import ALIASES_MAX, Alias, Aliases
 from f5_tts_server.voices.folder import VOICE_ID, VoiceFolder
+from f5_tts_server.voices.mixing import InvalidMix, MixedClip, mixed, parts_of
 from f5_tts_server.voices.report import STORED_RATE
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,10 @@ class UnknownAlias(VoiceError):
 
 class AliasesFull(VoiceError):
     """As many aliases as are kept, or none are kept at all."""
+
+
+class InvalidMixture(VoiceError):
+    """Voices that cannot be mixed as was asked."""
 
 
 class DamagedVoice(VoiceError):
@@ -198,6 +203,29 @@ class VoiceStore:
         if wanted in OPENAI_NAMES and ours:
             return ours[OPENAI_NAMES.index(wanted) % len(ours)]
         raise UnknownVoice(f"voice {voice[:MAX_NAME_LENGTH]!r} is unknown; GET /v1/audio/voices lists the voices")
+
+    def clip(self, voice: str) -> VoiceClip:
+        """The reference of a voice, or of several mixed as in ``ada(2)+ben(1)``.
+
+        Raises what `get` raises, and InvalidMixture.
+        """
+        try:
+            return self.get(voice).clip
+        except UnknownVoice:
+            if "+" not in voice:
+                raise
+        try:
+            parts = parts_of(voice)
+            return mixed(tuple(self.get(name).clip for name, _ in parts), tuple(weight for _, weight in parts))
+        except InvalidMix as error:
+            raise InvalidMixture(f"voice {voice[:MAX_NAME_LENGTH]!r}: {error}") from error
+
+    def lexicons(self, clip: VoiceClip) -> tuple[Lexicon, ...]:
+        """Those of the stored voices whose clip it is; of a clip that came with a request there are none."""
+        voices = self.list()
+        if isinstance(clip, MixedClip):  # made once, maybe of clips that were read again since
+            return tuple(voice.lexicon for part in clip.parts for voice in voices if voice.clip == part)
+        return tuple(voice.lexicon for voice in voices if voice.clip is clip)
 
     def _named(self, voice: str) -> StoredVoice | None:
         """The voice with that id, else that name. Raises DamagedVoice."""

@@ -61,6 +61,30 @@ def test_a_voice_is_uploaded_used_and_deleted(client: httpx.Client, server: Serv
     assert client.post("/v1/audio/speech", json={**body, "voice": voice["id"]}).status_code == 404
 
 
+def test_voices_are_mixed_by_name_in_every_protocol(client: httpx.Client, server: ServerThread) -> None:
+    """And what cannot be mixed names the field that asked for it."""
+
+    def answers(voice: str) -> list[httpx.Response]:
+        return [
+            client.post("/v1/generate", json={"gen_text": "Hello.", "voice": voice}),
+            client.post("/v1/generate", json={"gen_text": f"[voice:{voice}]Hello."}),
+            client.post("/v1/audio/speech", json={"input": "Hello.", "voice": voice}),
+            client.post(f"/v1/text-to-speech/{voice}", json={"text": "Hello."}),
+        ]
+
+    assert [reply.status_code for reply in answers("ada(2)+ben(1)")] == [200] * 4
+    assert server.programs.references == 1
+    for mix, statuses, code in (
+        ("ada(9)+ben(0)", [422, 422, 400, 422], "invalid_voice_mix"),
+        ("ada+nobody", [404] * 4, "voice_not_found"),
+    ):
+        replies = answers(mix)
+        assert [reply.status_code for reply in replies] == statuses
+        told = [reply.json().get("error") or reply.json()["detail"] for reply in replies]
+        assert [error.get("code") or error["status"] for error in told] == [code] * 4
+        assert [error["param"] for error in told] == ["voice", "gen_text", "voice", "voice_id"], told
+
+
 @pytest.mark.parametrize("format", ["FLAC", "MP3", "OGG"])
 def test_other_formats_are_taken(client: httpx.Client, format: str) -> None:
     assert upload(client, file(speech(4), format=format)).status_code == 201
