@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "tts_engine": {"byte_lru", "inference_types", "limits", "engine"},
     "text": {"inference_types", "limits", "given_sounds"},
     "editing": {"inference_types", "given_sounds", "f5", "recognizer", "text"},
-    "voices": {"inference_types", "f5", "files", "text"},
+    "voices": {"inference_types", "limits", "f5", "files", "text"},
     "quality": {"inference_types"},
     "settings": {"engine", "quality"},
     "catalogue": {"inference_types", "limits", "quality", "settings"},

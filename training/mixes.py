@@ -40,9 +40,7 @@ def main() -> None:
         spoken = [model.speak(text, reference, seed=1) for text in sentences]
         heard = [at_16k(samples, MEL.sample_rate) for samples in spoken]
         tracks = [track(samples, len(samples) // MEL.hop) for samples in spoken]
-        words = [
-            (recogniser.normal(text), recogniser.words(clip)) for text, clip in zip(sentences, heard, strict=True)
-        ]
+        words = [(recogniser.normal(text), recogniser.words(clip)) for text, clip in zip(sentences, heard, strict=True)]
         pitch = float(np.median(np.concatenate([one.hertz[one.voiced] for one in tracks])))
         return np.stack([speakers.embed(clip) for clip in heard]), pitch, error_rate(words)
 

@@ -7,6 +7,7 @@ string is small, that of a value is not; so the characters that begin values are
 from __future__ import annotations
 
 import asyncio
+import re
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +27,7 @@ AUDIO_PATHS = (
     "/v1/voices/add",
 )
 """Where bodies may carry audio or documents; elsewhere they are short texts."""
+_EDITED_VOICE = re.compile(r"/v1/voices/[^/]+/edit")  # of ElevenLabs' protocol: one of those places, too
 
 BYTES_PER_CHARACTER = 12  # of a character beyond the basic plane, escaped
 BYTES_BESIDE_TEXT = 64 * 1024  # further fields of clients, which are ignored
@@ -55,7 +57,9 @@ class BodyMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._audio_bytes if scope["path"].startswith(AUDIO_PATHS) else self._text_bytes
+        path = scope["path"]
+        audio = path.startswith(AUDIO_PATHS) or _EDITED_VOICE.fullmatch(path)
+        limit = self._audio_bytes if audio else self._text_bytes
         too_large = f"the body is over the limit of {limit} bytes"
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")

@@ -132,7 +132,7 @@ ELEVENLABS = _ElevenLabs(
 )
 VOICES = Dialect({"reference": "audio_sample"})
 CONSENTS = Dialect({"reference": "recording"})
-ELEVENLABS_UPLOAD = _ElevenLabs({"reference": "files", "audio_sample": "files"})
+ELEVENLABS_UPLOAD = _ElevenLabs({"reference": "files", "audio_sample": "files", "voice": "voice_id"})
 
 DUBS = _Dubs({**GENERATE.fields, "text": "subtitles", "cue": "subtitles", "speed": "max_rate"})
 
@@ -160,6 +160,8 @@ _BY_PATH = {
 def dialect_of(scope: Scope) -> Dialect:
     """The dialect of a call."""
     path = scope["path"]
+    if path.startswith("/v1/voices/") and path.endswith("/edit"):
+        return ELEVENLABS_UPLOAD
     for prefix, dialect in _BY_PATH.items():
         if path == prefix or path.startswith(f"{prefix}/"):
             return dialect

@@ -75,25 +75,61 @@ def form_text(form: FormData, field: str) -> str:
     return value
 
 
-async def store_voice(services: Services, texts: Mapping[str, str], audio: bytes) -> StoredVoice:
+async def store_voice(
+    services: Services, texts: Mapping[str, str], audio: bytes, *, labels: dict[str, str] | None = None
+) -> StoredVoice:
     """Measure, transcribe where needed, and keep an upload.
 
     ``texts`` are ``name``, ``ref_text``, ``consent`` and ``description``. Raises any of `faults.FAULTS`.
     """
-    return await to_thread.run_sync(_store, services, texts, audio, limiter=services.measuring)
+
+    def store() -> StoredVoice:
+        name = services.voices.check_name(texts["name"])
+        clip, measured = _measured(services, texts["ref_text"], audio)
+        return services.voices.add(
+            name,
+            clip,
+            consent=texts["consent"] or None,
+            description=texts["description"] or None,
+            report=measured,
+            labels=labels,
+        )
+
+    return await to_thread.run_sync(store, limiter=services.measuring)
 
 
-def _store(services: Services, texts: Mapping[str, str], audio: bytes) -> StoredVoice:
-    name = services.voices.check_name(texts["name"])
-    given = texts["ref_text"].strip()
+async def edit_voice(
+    services: Services,
+    voice_id: str,
+    texts: Mapping[str, str],
+    audio: bytes | None,
+    *,
+    labels: dict[str, str] | None,
+) -> StoredVoice:
+    """Change an uploaded voice: what is empty or None stays. ``texts`` are ``name``, ``ref_text`` and ``description``.
+
+    Raises any of `faults.FAULTS`.
+    """
+
+    def change() -> StoredVoice:
+        clip, measured = (None, None) if audio is None else _measured(services, texts["ref_text"], audio)
+        return services.voices.edit(
+            voice_id,
+            name=texts["name"] or None,
+            description=texts["description"] or None,
+            labels=labels,
+            clip=clip,
+            report=measured,
+        )
+
+    return await to_thread.run_sync(change, limiter=services.measuring)
+
+
+def _measured(services: Services, ref_text: str, audio: bytes) -> tuple[VoiceClip, dict[str, Any]]:
+    """An upload as it is stored, and the report on it."""
+    given = ref_text.strip()
     if not given:
         services.transcriber.load()
     clip = prepare(audio) if given else prepare(audio, max_speech_seconds=None)
     words = given or services.transcriber.transcribe(clip.samples, STORED_RATE)
-    return services.voices.add(
-        name,
-        VoiceClip(clip.wav(), words),
-        consent=texts["consent"] or None,
-        description=texts["description"] or None,
-        report=report(clip, words).as_json() | {"transcribed": not given},
-    )
+    return VoiceClip(clip.wav(), words), report(clip, words).as_json() | {"transcribed": not given}

@@ -17,7 +17,7 @@ from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
 from f5_tts_server.api.voice_uploads import form_document, form_text, read_form, store_voice
 from f5_tts_server.inference_types import RequestError
-from f5_tts_server.text import Lexicon
+from f5_tts_server.text import Lexicon, TextError
 from f5_tts_server.voices.consents import CONSENT_ID, UnknownConsent
 from f5_tts_server.voices.store import MAX_NAME_LENGTH, StoredVoice
 
@@ -73,7 +73,10 @@ def router(services: Services) -> APIRouter:
     @routes.put("/{voice_id}/lexicon")
     async def set_lexicon(voice_id: str, words: Annotated[dict[Text, Text], Body()]) -> dict[str, Any]:
         """How an uploaded voice, by id, says words: IPA, pinyin or a respelling by word, in place of what was there."""
-        Lexicon.of(words, services.check_transcription)
+        try:
+            Lexicon.of(words, services.check_transcription)
+        except TextError as error:
+            raise RequestError(422, "invalid_request", f"lexicon: {error}", "lexicon") from error
         return _json(await to_thread.run_sync(services.voices.set_words, voice_id, words), full=True)
 
     @routes.delete("/{voice_id}")

@@ -5,8 +5,11 @@ Each voice is a folder of its own, named by its id:
     voice_0123456789abcdef/
         audio.wav        the clip, trimmed, 24 kHz, 16 bits
         transcript.txt   what is said in it
-        voice.json       name, time of creation, consent, report
+        voice.json       name, time of creation, consent, report, labels, settings
         lexicon.json     how it says words, if that was set: {"word": "pronunciation"}
+
+A clip that replaced the first one is in `audio-TAKE.wav`, its words in `transcript-TAKE.txt`, and `voice.json` has the take: so
+one file decides which clip and transcript are the voice's, and it is replaced as a whole.
 
 A voice is written into a folder with another prefix and renamed when all of it is on the disk, so a crash leaves either
 the whole voice or a leftover that the next start removes. Whoever changes the folder holds its lock file meanwhile; a
@@ -20,6 +23,7 @@ import json
 import logging
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +41,7 @@ _LOCK = ".lock"
 _INCOMING = ".incoming-"
 _OUTGOING = ".outgoing-"
 _AUDIO, _TRANSCRIPT, _FACTS, _LEXICON = "audio.wav", "transcript.txt", "voice.json", "lexicon.json"
+_TAKE = re.compile(r"[0-9a-f]{8}")
 _MAX_BYTES = {_AUDIO: 32 * 2**20, _TRANSCRIPT: 2**16, _FACTS: 2**20, _LEXICON: 2**20}
 
 
@@ -67,13 +72,11 @@ class VoiceFolder:
 
     def version(self, voice_id: str) -> tuple[int, ...]:
         """Changes when one of a voice's files does."""
-        times = []
-        for name in ("", _AUDIO, _TRANSCRIPT, _FACTS, _LEXICON):
-            try:
-                times.append((self.path / voice_id / name).stat().st_mtime_ns)
-            except OSError:
-                times.append(0)
-        return tuple(times)
+        folder = self.path / voice_id
+        try:
+            return tuple(path.stat().st_mtime_ns for path in (folder, *sorted(folder.iterdir())))
+        except OSError:
+            return ()
 
     def facts(self, voice_id: str) -> dict[str, Any]:
         """What is known of a voice. Raises ValueError where it is not a JSON object that could be sent again."""
@@ -83,18 +86,22 @@ class VoiceFolder:
         """A voice's lexicon as it was written, empty where it has none. Raises as `facts` does."""
         return self._object(voice_id, _LEXICON) if (self.path / voice_id / _LEXICON).exists() else {}
 
-    def clip(self, voice_id: str) -> VoiceClip:
-        """A voice's reference. Raises ValueError where a file is too large or its text not UTF-8."""
-        return VoiceClip(self._read(voice_id, _AUDIO), self._read(voice_id, _TRANSCRIPT).decode())
+    def clip(self, voice_id: str, take: str | None) -> VoiceClip:
+        """A voice's reference, of the take in its facts. Raises ValueError where that or a file of it is none."""
+        if take is not None and not _TAKE.fullmatch(take):
+            raise ValueError(f"voice.json has the take {take[:40]!r}, which is none")
+        return VoiceClip(self._read(voice_id, _AUDIO, take), self._read(voice_id, _TRANSCRIPT, take).decode())
 
-    def write(self, voice_id: str, facts: dict[str, Any], clip: VoiceClip) -> None:
+    def write(self, voice_id: str, facts: dict[str, Any], clip: VoiceClip, words: dict[str, str]) -> None:
         """Put a voice on the disk, as a whole or not at all; the folder is locked by the caller."""
         incoming = self.path / f"{_INCOMING}{voice_id}"
         try:
             incoming.mkdir()
             write_file(incoming / _AUDIO, clip.audio)
             write_file(incoming / _TRANSCRIPT, clip.text.encode())
-            write_file(incoming / _FACTS, json.dumps(facts, ensure_ascii=False, indent=1).encode())
+            write_file(incoming / _FACTS, _json(facts))
+            if words:
+                write_file(incoming / _LEXICON, _json(words))
             sync_folder(incoming)
             incoming.rename(self.path / voice_id)
         except OSError:
@@ -104,8 +111,24 @@ class VoiceFolder:
 
     def write_words(self, voice_id: str, words: dict[str, str]) -> None:
         """Put a voice's lexicon on the disk, in place of the one before; the folder is locked by the caller."""
-        data = json.dumps(words, ensure_ascii=False, indent=1).encode()
-        replace_file(self.path / voice_id / _LEXICON, data, sole=True)
+        replace_file(self.path / voice_id / _LEXICON, _json(words), sole=True)
+
+    def rewrite(self, voice_id: str, facts: dict[str, Any], clip: VoiceClip | None) -> None:
+        """Put other facts, and maybe another clip, in place of a voice's; the folder is locked by the caller.
+
+        ``facts`` have the take of the clip that stays. Readers, and a crash, see all of the old or of the new voice.
+        """
+        folder = self.path / voice_id
+        if clip is not None:
+            take = secrets.token_hex(4)
+            facts = {**facts, "take": take}
+            write_file(folder / _of_take(_AUDIO, take), clip.audio)
+            write_file(folder / _of_take(_TRANSCRIPT, take), clip.text.encode())
+        replace_file(folder / _FACTS, _json(facts), sole=True)
+        kept = {_of_take(name, facts.get("take")) for name in (_AUDIO, _TRANSCRIPT)}
+        for path in (*folder.glob("audio*.wav"), *folder.glob("transcript*.txt")):
+            if path.name not in kept:
+                path.unlink()
 
     def remove(self, voice_id: str) -> None:
         """Take a voice off the disk; the folder is locked by the caller."""
@@ -126,13 +149,21 @@ class VoiceFolder:
             raise ValueError(f"{name} is not an object")
         return facts
 
-    def _read(self, voice_id: str, name: str) -> bytes:
+    def _read(self, voice_id: str, name: str, take: str | None = None) -> bytes:
         limit = _MAX_BYTES[name]
-        with (self.path / voice_id / name).open("rb") as file:
+        with (self.path / voice_id / _of_take(name, take)).open("rb") as file:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise ValueError(f"{name} has more than {limit} bytes")
         return data
+
+
+def _of_take(name: str, take: str | None) -> str:
+    return name if take is None else name.replace(".", f"-{take}.")
+
+
+def _json(facts: dict[str, Any]) -> bytes:
+    return json.dumps(facts, ensure_ascii=False, indent=1).encode()
 
 
 def _clear(leftover: Path) -> None:

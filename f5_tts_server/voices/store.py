@@ -21,6 +21,7 @@ from typing import Any
 
 from f5_tts_server.f5.audio import reference_samples
 from f5_tts_server.inference_types import VoiceClip
+from f5_tts_server.limits import SPEED_MAX, SPEED_MIN
 from f5_tts_server.text import Lexicon
 from f5_tts_server.voices.aliases import ALIASES_MAX, Alias, Aliases
 from f5_tts_server.voices.folder import VOICE_ID, VoiceFolder
@@ -40,6 +41,10 @@ DEFAULT = "default"
 
 MAX_NAME_LENGTH = 64
 MAX_TEXT_LENGTH = 2000
+MAX_LABELS = 20
+MAX_LABEL_LENGTH = 100
+
+_FACTS = ("name", "created", "description", "consent", "report", "labels", "settings")
 
 REFRESH_S = 1.0
 """Seconds for which the folder is not looked at again."""
@@ -105,6 +110,10 @@ class StoredVoice:
     description: str | None = None
     consent: str | None = None
     report: dict[str, Any] | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    """What else its owner says of it, such as its language."""
+    settings: dict[str, float | bool] = field(default_factory=dict)
+    """What it is spoken with where a request says nothing; by ElevenLabs' names."""
     words: dict[str, str] = field(default_factory=dict)
     """How it says words, as it was given; `lexicon` has them ready to be looked up."""
     lexicon: Lexicon = field(default_factory=Lexicon, repr=False, compare=False)
@@ -222,10 +231,15 @@ class VoiceStore:
 
     def lexicons(self, clip: VoiceClip) -> tuple[Lexicon, ...]:
         """Those of the stored voices whose clip it is; of a clip that came with a request there are none."""
-        voices = self.list()
         if isinstance(clip, MixedClip):  # made once, maybe of clips that were read again since
+            voices = self.list()
             return tuple(voice.lexicon for part in clip.parts for voice in voices if voice.clip == part)
-        return tuple(voice.lexicon for voice in voices if voice.clip is clip)
+        owner = self.owner(clip)
+        return () if owner is None else (owner.lexicon,)
+
+    def owner(self, clip: VoiceClip) -> StoredVoice | None:
+        """The stored voice whose clip it is; None for a mix and a clip that came with a request."""
+        return next((voice for voice in self.list() if voice.clip is clip), None)
 
     def _named(self, voice: str) -> StoredVoice | None:
         """The voice with that id, else that name. Raises DamagedVoice."""
@@ -303,8 +317,8 @@ class VoiceStore:
             self._refresh()
             return tuple(self._damaged.values())
 
-    def check_name(self, name: str) -> str:
-        """The name as it would be stored. Raises InvalidVoice or VoiceExists."""
+    def check_name(self, name: str, *, of: StoredVoice | None = None) -> str:
+        """The name as it would be stored, of a new voice or of one that is there. Raises InvalidVoice or VoiceExists."""
         name = " ".join(name.split())
         if not name or len(name) > MAX_NAME_LENGTH:
             raise InvalidVoice(f"name has {len(name)} characters; 1 to {MAX_NAME_LENGTH} are accepted")
@@ -312,7 +326,9 @@ class VoiceStore:
             raise InvalidVoice("name has a character that is not printable, or one of [ ] :")
         if name.casefold() == DEFAULT or VOICE_ID.fullmatch(name):
             raise InvalidVoice(f"name {name!r} is reserved")
-        if any(name.casefold() in (voice.name.casefold(), voice.id) for voice in self.list()):
+        if any(
+            name.casefold() in (voice.name.casefold(), voice.id) for voice in self.list() if voice.id != (of and of.id)
+        ):
             raise VoiceExists(f"a voice named {name!r} exists already; delete it first or choose another name")
         return name
 
@@ -324,40 +340,82 @@ class VoiceStore:
         consent: str | None = None,
         description: str | None = None,
         report: dict[str, Any] | None = None,
+        labels: dict[str, str] | None = None,
+        settings: dict[str, float | bool] | None = None,
+        words: dict[str, str] | None = None,
     ) -> StoredVoice:
         """Store a voice; when this returns, it is on the disk.
 
         Raises:
-            InvalidVoice: the name or transcript cannot be stored.
+            InvalidVoice: the name, the transcript or a label cannot be stored.
             VoiceExists: the name is taken.
             StoreFull: a bound is reached, or the server keeps no uploads.
             DiskFull, StorageFailed: the file system refuses.
+            TextError: an entry of its lexicon, ``words``, cannot be stored.
         """
         name = self.check_name(name)
-        text = clip.text.strip()
-        if not text or len(text) > MAX_TEXT_LENGTH:
-            raise InvalidVoice(f"ref_text has {len(text)} characters; 1 to {MAX_TEXT_LENGTH} are accepted")
+        _check_labels(labels or {})
+        words = words or {}
         voice = StoredVoice(
             id=f"voice_{secrets.token_hex(8)}",
             name=name,
-            clip=VoiceClip(clip.audio, text),
+            clip=_checked_clip(clip),
             created=int(time.time()),
             embedded=False,
             description=description,
             consent=consent,
             report=report,
+            labels=labels or {},
+            settings=settings or {},
+            words=words,
+            lexicon=Lexicon.of(words, lambda _: None),
         )
         if self._folder is None:
             raise StoreFull("this server keeps no uploaded voices; its operator has set no folder for them")
-        facts = {key: getattr(voice, key) for key in ("name", "created", "description", "consent", "report")}
+        facts = {key: getattr(voice, key) for key in _FACTS}
         with self._changing(self._folder):
             self.check_name(name)  # again: another server may have been quicker
             self._check_room(len(clip.audio))
-            self._folder.write(voice.id, facts, voice.clip)
+            self._folder.write(voice.id, facts, voice.clip, words)
         return voice
 
-    def _check_room(self, size: int) -> None:
-        uploads = [stored for stored in self.list() if not stored.embedded]
+    def edit(
+        self,
+        voice_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        labels: dict[str, str] | None = None,
+        settings: dict[str, float | bool] | None = None,
+        clip: VoiceClip | None = None,
+        report: dict[str, Any] | None = None,
+    ) -> StoredVoice:
+        """Change an uploaded voice, given by its id; None leaves a thing as it is. ``report`` is the new clip's.
+
+        When this returns, it is on the disk; whoever reads meanwhile has all of the old voice or all of the new one.
+
+        Raises what `add` and `delete` raise.
+        """
+        _check_labels(labels or {})
+        if clip is not None:
+            clip = _checked_clip(clip)
+        with self._changing(self._uploaded(voice_id)) as folder:
+            before = self._uploads.get(voice_id)
+            if before is None:
+                raise _unknown(voice_id)
+            if name is not None:
+                name = self.check_name(name, of=before)
+            if clip is not None:
+                self._check_room(len(clip.audio), instead_of=before)
+            given = {"name": name, "description": description, "labels": labels, "settings": settings}
+            if clip is not None:
+                given["report"] = report
+            facts = folder.facts(voice_id) | {key: value for key, value in given.items() if value is not None}
+            folder.rewrite(voice_id, facts, clip)
+        return self.get(voice_id)
+
+    def _check_room(self, size: int, *, instead_of: StoredVoice | None = None) -> None:
+        uploads = [stored for stored in self.list() if not stored.embedded and stored is not instead_of]
         if len(uploads) >= self.max_voices:
             raise StoreFull(f"{len(uploads)} voices are stored, the limit is {self.max_voices}; delete one first")
         used = sum(len(stored.clip.audio) for stored in uploads)
@@ -454,7 +512,7 @@ class VoiceStore:
         try:
             facts = folder.facts(voice_id)
             name = _field(facts, "name", str)
-            clip = folder.clip(voice_id)
+            clip = folder.clip(voice_id, _field(facts, "take", str, optional=True))
             reference_samples(clip.audio, STORED_RATE)
             if not clip.text.strip():
                 raise ValueError("the transcript is empty")
@@ -470,6 +528,8 @@ class VoiceStore:
                 description=_field(facts, "description", str, optional=True),
                 consent=_field(facts, "consent", str, optional=True),
                 report=_field(facts, "report", dict, optional=True),
+                labels=_labels(facts),
+                settings=_settings(facts),
                 words=words,
                 lexicon=Lexicon.of(words, lambda _: None),
                 version=version,
@@ -491,6 +551,39 @@ def _reason(error: OSError | ValueError) -> str:
 
 def _unknown(voice_id: str) -> UnknownVoice:
     return UnknownVoice(f"voice {voice_id[:MAX_NAME_LENGTH]!r} is unknown; this takes the id of an uploaded voice")
+
+
+def _checked_clip(clip: VoiceClip) -> VoiceClip:
+    """The clip as it is stored. Raises InvalidVoice."""
+    text = clip.text.strip()
+    if not text or len(text) > MAX_TEXT_LENGTH:
+        raise InvalidVoice(f"ref_text has {len(text)} characters; 1 to {MAX_TEXT_LENGTH} are accepted")
+    return VoiceClip(clip.audio, text)
+
+
+def _check_labels(labels: dict[str, str]) -> None:
+    """Raises InvalidVoice."""
+    if len(labels) > MAX_LABELS or any(len(text) > MAX_LABEL_LENGTH for pair in labels.items() for text in pair):
+        raise InvalidVoice(f"labels may be {MAX_LABELS}, with {MAX_LABEL_LENGTH} characters each")
+
+
+def _labels(facts: dict[str, Any]) -> dict[str, str]:
+    """Raises ValueError."""
+    labels = _field(facts, "labels", dict, optional=True) or {}
+    if not all(isinstance(value, str) for value in labels.values()):
+        raise ValueError("voice.json has a label that is no string")
+    return dict(labels)
+
+
+def _settings(facts: dict[str, Any]) -> dict[str, float | bool]:
+    """Raises ValueError."""
+    settings = _field(facts, "settings", dict, optional=True) or {}
+    if not all(isinstance(value, (float, int)) for value in settings.values()):
+        raise ValueError("voice.json has a setting that is no number")
+    speed = settings.get("speed", 1.0)
+    if not SPEED_MIN <= speed <= SPEED_MAX:
+        raise ValueError(f"voice.json has a speed of {speed}; {SPEED_MIN:g} to {SPEED_MAX:g} do")
+    return dict(settings)
 
 
 def _field(facts: dict[str, Any], name: str, kind: type[Any], *, optional: bool = False) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from elevenlabs import VoiceSettings
 from elevenlabs.client import ElevenLabs
 from elevenlabs.core.api_error import ApiError
 
@@ -118,7 +119,75 @@ def test_the_settings_of_a_voice(sdk: ElevenLabs) -> None:
     assert caught.value.status_code == 404
     with pytest.raises(ApiError) as caught:
         sdk.voices.settings.update("ada", request=sdk.voices.settings.get_default())
-    assert caught.value.status_code == 501
+    assert caught.value.status_code == 403
+
+
+def test_settings_that_are_kept_with_a_voice_are_spoken_with(sdk: ElevenLabs) -> None:
+    """It answered 501. What a text asks for goes before what is kept, and the rest stays as it was given."""
+    made = sdk.voices.ivc.create(name="Dora", files=[CLIP], request_options=WORDS).voice_id
+
+    def seconds(**fields: Any) -> float:
+        audio = sdk.text_to_speech.convert(
+            made, text="Hello there, all of you.", output_format="pcm_24000", seed=1, **fields
+        )
+        return len(b"".join(audio)) / 48_000
+
+    usual = seconds()
+    assert sdk.voices.settings.update(made, request=VoiceSettings(speed=2.0, stability=0.1)).status == "ok"
+    kept = sdk.voices.settings.get(made)
+    assert (kept.speed, kept.stability, kept.similarity_boost) == (2.0, 0.1, 0.75)
+    assert sdk.voices.get(made).settings == kept
+    assert seconds() == seconds(voice_settings=VoiceSettings(speed=2.0)) < 0.7 * usual
+    assert seconds(voice_settings=VoiceSettings(speed=1.0)) == usual
+    for wrong, param in (({"speed": 9}, "speed"), ({"stability": 1.5}, "stability")):
+        with pytest.raises(ApiError) as caught:
+            sdk.voices.settings.update(made, request=wrong)  # type: ignore[arg-type]
+        assert (caught.value.status_code, caught.value.body["detail"]["param"]) == (422, param)
+
+
+def test_a_voice_is_edited(own: ServerThread, sdk: ElevenLabs) -> None:
+    """It answered 501. What the form does not have stays; a new recording takes the old one's place under the same id."""
+    made = sdk.voices.ivc.create(
+        name="Dora", files=[CLIP], description="first", labels={"language": "en"}, request_options=WORDS
+    ).voice_id
+    before = own.voices.get(made)
+    assert sdk.voices.update(made, name="Dora Two", labels={"accent": "british"}).status == "ok"
+    voice = sdk.voices.get(made)
+    assert (voice.name, voice.description, voice.labels) == ("Dora Two", "first", {"accent": "british"})
+    assert own.voices.get(made).clip == before.clip
+    other = file(speech(6))
+    words: Any = {"additional_body_parameters": {"ref_text": TEXT + " And again."}}
+    sdk.voices.update(made, name="dora two", files=[other], description="second", request_options=words)
+    after = own.voices.get(made)
+    assert (after.name, after.description, after.clip.text) == ("dora two", "second", TEXT + " And again.")
+    assert after.labels == {"accent": "british"} and after.created == before.created
+    assert after.report is not None and after.report["duration"] == pytest.approx(6, abs=0.01)
+    assert b"".join(sdk.text_to_speech.convert(made, text="Hello.", output_format="ulaw_8000"))
+    assert sdk.voices.delete(made).status == "ok"
+
+
+def test_what_cannot_be_edited_is_refused_and_nothing_is_changed(own: ServerThread, sdk: ElevenLabs) -> None:
+    made = sdk.voices.ivc.create(name="Dora", files=[CLIP], request_options=WORDS).voice_id
+    before = own.voices.get(made)
+
+    def refused(status: int, param: str | None, told: str, voice: str = made, **fields: Any) -> None:
+        with pytest.raises(ApiError) as caught:
+            sdk.voices.update(voice, **{"name": "New", **fields})
+        detail = caught.value.body["detail"]
+        assert (caught.value.status_code, detail["param"]) == (status, param), detail
+        assert told in detail["message"]
+
+    refused(403, "voice_id", "cannot be deleted or changed", voice="ada")
+    refused(404, "voice_id", "unknown", voice="nobody")
+    refused(422, "name", "exists already", name="Ada")
+    refused(422, "name", "1 to 64", name="x" * 65)
+    refused(422, "files", "files: ", files=[b"no sound at all"], request_options=WORDS)
+    refused(422, "ref_text", "ref_text", files=[CLIP])  # nothing transcribes here
+    refused(422, "ref_text", "new recording", request_options=WORDS)
+    refused(422, "labels", "JSON object", labels="no object")
+    refused(422, "labels", "JSON object", labels={"language": "x" * 101})
+    refused(422, "labels", "surrogate", labels={"language": "\ud800"})
+    assert own.voices.get(made) == before
 
 
 def test_the_account_has_characters_left_and_counts_voices(sdk: ElevenLabs) -> None:

@@ -61,6 +61,55 @@ def test_a_voice_is_uploaded_used_and_deleted(client: httpx.Client, server: Serv
     assert client.post("/v1/audio/speech", json={**body, "voice": voice["id"]}).status_code == 404
 
 
+def test_a_voice_says_words_as_its_lexicon_has_them(client: httpx.Client) -> None:
+    """In place of the lexicon before, in every protocol, and nowhere else: the toy model's audio follows the letters."""
+    voice = upload(client).json()["id"]
+    other = upload(client, name="Other").json()["id"]
+    body = {"response_format": "pcm", "seed": 1}
+
+    def said(text: str, name: str = voice) -> bytes:
+        reply = client.post("/v1/audio/speech", json={**body, "input": text, "voice": name})
+        return reply.raise_for_status().content
+
+    def put(words: Any, name: str = voice) -> httpx.Response:
+        return client.put(f"/v1/audio/voices/{name}/lexicon", json=words)
+
+    reply = put({"SQL": "sequel, the language", "Nguyen": "win"})
+    assert reply.status_code == 200
+    assert reply.json() == client.get(f"/v1/audio/voices/{voice}").json()
+    assert reply.json()["lexicon"] == {"SQL": "sequel, the language", "Nguyen": "win"}
+    assert said("The SQL of it.") == said("The sequel, the language of it.") != said("The SQL of it.", other)
+    marked = client.post("/v1/generate", json={"gen_text": f"[voice:{voice}]The SQL.", "voice": other, **body}).json()
+    spelt = {"gen_text": f"[voice:{voice}]The sequel, the language.", "voice": other, **body}
+    assert marked["audio_base64"] == client.post("/v1/generate", json=spelt).json()["audio_base64"]
+    assert put({"SQL": "squeal"}).json()["lexicon"] == {"SQL": "squeal"}
+    assert said("The SQL.") == said("The squeal.")
+    assert put({}).json()["lexicon"] == {}
+
+
+@pytest.mark.parametrize(
+    ("voice", "words", "status", "param", "told"),
+    [
+        (None, ["SQL"], 422, None, "dictionary"),
+        (None, {"SQL": 5}, 422, "SQL", "string"),
+        (None, {"SQL": ""}, 422, "lexicon", "'SQL'"),
+        (None, {"x" * 61: "word"}, 422, "lexicon", "60"),
+        (None, {f"w{number}": "word" for number in range(5001)}, 422, "lexicon", "5000"),
+        ("ada", {"SQL": "sequel"}, 403, "voice", "cannot be deleted or changed"),
+        ("nobody", {"SQL": "sequel"}, 404, "voice", "unknown"),
+    ],
+)
+def test_a_lexicon_that_cannot_be_is_refused(
+    client: httpx.Client, voice: str | None, words: Any, status: int, param: str | None, told: str
+) -> None:
+    """What was wrong with an entry was said of `text`, a field that the route does not have."""
+    voice = voice or upload(client).json()["id"]
+    reply = client.put(f"/v1/audio/voices/{voice}/lexicon", json=words)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"]) == (status, param), error
+    assert told in error["message"]
+
+
 def test_voices_are_mixed_by_name_in_every_protocol(client: httpx.Client, server: ServerThread) -> None:
     """And what cannot be mixed names the field that asked for it."""
 

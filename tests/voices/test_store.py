@@ -141,7 +141,10 @@ def fsync(descriptor):
     real(descriptor)
 os.fsync = fsync
 store = VoiceStore(Path(sys.argv[1]), Path(sys.argv[2]))
-if len(sys.argv) > 4:
+if len(sys.argv) > 5:
+    clip = VoiceClip(Path(sys.argv[2], "Ada.wav").read_bytes(), "other words")
+    store.edit(sys.argv[5], name="edited", clip=clip)
+elif len(sys.argv) > 4:
     store.delete(sys.argv[4])
 else:
     store.add("crashed", VoiceClip(Path(sys.argv[2], "Ada.wav").read_bytes(), "words"))
@@ -389,3 +392,64 @@ def test_a_damaged_file_of_aliases_is_told_and_hides_no_voice(tmp_path: Path, em
     assert store.get("ada").id == "ada"
     with pytest.raises(StorageFailed, match=r"aliases\.json"):
         store.get("nova")
+
+
+def test_an_edited_voice_is_whole_in_every_server_and_after_a_restart(
+    tmp_path: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voice_store, "REFRESH_S", 0.0)
+    one, other = (VoiceStore(tmp_path / "uploads", embedded) for _ in range(2))
+    made = one.add("Mine", CLIP, description="first", labels={"language": "en"}, words={"SQL": "sequel"})
+    for count in range(1, 4):  # the last take is replaced, too
+        clip = VoiceClip(file(speech(1 + count)), f"Words of take {count}.")
+        one.edit(made.id, name=f"Mine {count}", clip=clip, report={"duration": count}, settings={"speed": 1.5})
+        for store in (one, other, VoiceStore(tmp_path / "uploads", embedded)):
+            voice = store.get(made.id)
+            assert (voice.clip, voice.name, voice.report) == (clip, f"Mine {count}", {"duration": count})
+            assert (voice.description, voice.labels, voice.words) == ("first", {"language": "en"}, {"SQL": "sequel"})
+            assert voice.settings == {"speed": 1.5} and voice.created == made.created
+        assert len(names(tmp_path / "uploads" / made.id)) == 4
+
+
+def test_the_room_for_an_edited_voice_is_what_it_had_and_what_is_left(tmp_path: Path, embedded: Path) -> None:
+    store = VoiceStore(tmp_path / "uploads", embedded, max_voices=1, max_bytes=2 * len(CLIP.audio))
+    voice = store.add("Mine", CLIP)
+    store.edit(voice.id, clip=VoiceClip(file(speech(1.9)), TEXT))
+    with pytest.raises(StoreFull, match="bytes"):
+        store.edit(voice.id, clip=VoiceClip(file(speech(2.5)), TEXT))
+    store.edit(voice.id, name="MINE")
+    with pytest.raises(ReadOnlyVoice):
+        store.edit("ada", name="New")
+
+
+@pytest.mark.parametrize("point", range(1, 6))
+def test_a_crash_while_editing_leaves_the_old_voice_or_the_new_one(tmp_path: Path, embedded: Path, point: int) -> None:
+    """One file says which clip and transcript are the voice's: what else a crash leaves belongs to nobody."""
+    folder = tmp_path / "uploads"
+    kept = VoiceStore(folder, embedded).add("kept", CLIP)
+    code = crash(folder, embedded, str(point), "edit", kept.id)
+    assert code == (9 if point <= 4 else 0)
+    store = VoiceStore(folder, embedded)
+    voice = store.get(kept.id)
+    assert (voice.name, voice.clip.text) == (("kept", TEXT) if point <= 3 else ("edited", "other words"))
+    assert voice.clip.audio == (CLIP.audio if point <= 3 else (embedded / "Ada.wav").read_bytes())
+    assert len(store.edit(kept.id, clip=CLIP).clip.text) == len(TEXT)
+    assert len(names(folder / kept.id)) == 3
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ('"take": "../../x"', "take"),
+        ('"take": 5', "no take"),
+        ('"labels": {"language": 5}', "label"),
+        ('"settings": {"speed": "fast"}', "setting"),
+        ('"settings": {"speed": 100}', "speed"),
+    ],
+)
+def test_facts_that_are_none_damage_a_voice(tmp_path: Path, embedded: Path, facts: str, reason: str) -> None:
+    store = VoiceStore(tmp_path / "uploads", embedded)
+    voice = store.add("bad", CLIP)
+    (tmp_path / "uploads" / voice.id / "voice.json").write_text(f'{{"name": "bad", "created": 1, {facts}}}')
+    with pytest.raises(DamagedVoice, match=reason):
+        VoiceStore(tmp_path / "uploads", embedded).get("bad")

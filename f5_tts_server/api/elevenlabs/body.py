@@ -9,10 +9,11 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from f5_tts_server.api.elevenlabs.dictionaries import Locators
+from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import SpeechOptions, Speed
 from f5_tts_server.api.timestamps import Character, characters
 from f5_tts_server.formats import UnknownFormat, UnknownRate, check_rates
-from f5_tts_server.inference_types import RequestError, SpokenSegment
+from f5_tts_server.inference_types import RequestError, SpokenSegment, VoiceClip
 
 DEFAULT_FORMAT = "mp3_44100_128"
 _NAME = re.compile(r"([a-z0-9]{1,10})(?:_([0-9]{1,6}))?(?:_([0-9]{1,4}))?")
@@ -34,6 +35,13 @@ class ElevenLabsOptions(SpeechOptions):
     voice_settings: VoiceSettings | None = None
     pronunciation_dictionary_locators: Locators | None = None
     apply_text_normalization: Literal["auto", "on", "off"] | None = None
+
+    def speed(self, services: Services, clip: VoiceClip) -> float | None:
+        """The speed of these settings, else of those kept with the voice whose clip it is. May read the disk."""
+        if self.voice_settings is not None and self.voice_settings.speed is not None:
+            return self.voice_settings.speed
+        owner = services.voices.owner(clip)
+        return None if owner is None else owner.settings.get("speed")
 
     @model_validator(mode="after")
     def _normalization(self) -> Self:

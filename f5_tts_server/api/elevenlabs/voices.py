@@ -1,17 +1,20 @@
-"""Voices as ElevenLabs' clients list, search, add and delete them."""
+"""Voices as ElevenLabs' clients list, search, add, edit and delete them."""
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
-from starlette.datastructures import UploadFile
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import FormData, UploadFile
 
 from f5_tts_server.api.services import Services
-from f5_tts_server.api.voice_uploads import form_document, form_text, read_form, store_voice
+from f5_tts_server.api.speech_options import Speed, encodable
+from f5_tts_server.api.voice_uploads import edit_voice, form_document, form_text, read_form, store_voice
 from f5_tts_server.inference_types import RequestError
-from f5_tts_server.voices.store import MAX_NAME_LENGTH, StoredVoice, VoiceExists
+from f5_tts_server.voices.store import MAX_LABEL_LENGTH, MAX_LABELS, MAX_NAME_LENGTH, StoredVoice, VoiceExists
 
 # Only the speed has a meaning here; the others are what ElevenLabs gives for a voice without settings of its own.
 SETTINGS = {"stability": 0.5, "similarity_boost": 0.75, "style": 0.0, "use_speaker_boost": True, "speed": 1.0}
@@ -24,8 +27,24 @@ _UPLOAD = form_document(
         "files": {"type": "string", "format": "binary", "description": "One file, 1 to 12 s of speech."},
         "description": {"type": "string"},
         "ref_text": {"type": "string", "description": "What is said in it; a field of ours."},
+        "labels": {"type": "string", "description": "A JSON object of words, such as its language and accent."},
     },
 )
+_EDIT = form_document(["name"], _UPLOAD["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"])
+
+Part = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class KeptSettings(BaseModel):
+    """What a voice's texts are spoken with unless they say otherwise; of it the speed has a meaning here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    stability: Part | None = None
+    similarity_boost: Part | None = None
+    style: Part | None = None
+    use_speaker_boost: bool | None = None
+    speed: Speed | None = None
 
 
 def add(routes: APIRouter, services: Services) -> None:
@@ -79,13 +98,14 @@ def add(routes: APIRouter, services: Services) -> None:
     async def add_voice(request: Request) -> dict[str, Any]:
         """Store a voice of one recording; without `ref_text` it is transcribed, where the server can."""
         async with read_form(request, fields=_MAX_FIELDS, wanted="name and files") as form:
-            recording = next((value for name, value in form.multi_items() if name.startswith("files")), None)
-            if not isinstance(recording, UploadFile):
+            recording = _recording(form)
+            if recording is None:
                 raise RequestError(422, "invalid_request", "files is missing: send one recording as a file", "files")
             texts = {name: form_text(form, name) for name in ("name", "ref_text", "description")} | {"consent": ""}
+            labels = _labels(form)
             audio = await recording.read()
         try:
-            voice = await store_voice(services, texts, audio)
+            voice = await store_voice(services, texts, audio, labels=labels)
         except VoiceExists as error:
             # Not 409: the Python SDK sends such a form again, and then without its texts.
             raise RequestError(422, "voice_exists", str(error), "name") from error
@@ -103,23 +123,69 @@ def add(routes: APIRouter, services: Services) -> None:
 
     @routes.get("/v1/voices/{voice_id}/settings")
     def settings(voice_id: str) -> dict[str, Any]:
-        """The same for every voice."""
-        services.voices.get(voice_id)
-        return SETTINGS
+        """What the voice's texts are spoken with whose `voice_settings` say nothing."""
+        return _settings(services.voices.get(voice_id))
 
-    @routes.post("/v1/voices/{voice_id}/edit", include_in_schema=False)
-    @routes.post("/v1/voices/{voice_id}/settings/edit", include_in_schema=False)
-    async def edit(voice_id: str) -> None:
-        message = (
-            f"voices are not edited here: delete {voice_id[:64]!r} and add it anew; send voice_settings with a text"
-        )
-        raise RequestError(501, "not_implemented", message)
+    @routes.post("/v1/voices/{voice_id}/edit", openapi_extra=_EDIT)
+    async def edit(voice_id: str, request: Request) -> dict[str, Any]:
+        """Change an uploaded voice; what the form does not have stays. A new recording takes the place of the old one."""
+        async with read_form(request, fields=_MAX_FIELDS, wanted="name") as form:
+            recording = _recording(form)
+            texts = {name: form_text(form, name) for name in ("name", "ref_text", "description")}
+            labels = _labels(form)
+            audio = None if recording is None else await recording.read()
+        if audio is None and texts["ref_text"]:
+            message = "ref_text says what is said in a new recording: send that as files"
+            raise RequestError(422, "invalid_request", message, "ref_text")
+        try:
+            await edit_voice(services, voice_id, texts, audio, labels=labels)
+        except VoiceExists as error:
+            raise RequestError(422, "voice_exists", str(error), "name") from error  # as in `add_voice`
+        return {"status": "ok"}
+
+    @routes.post("/v1/voices/{voice_id}/settings/edit")
+    async def edit_settings(voice_id: str, body: KeptSettings) -> dict[str, Any]:
+        """Keep what an uploaded voice's texts are spoken with whose `voice_settings` say nothing."""
+        kept = body.model_dump(exclude_none=True)
+        await to_thread.run_sync(lambda: services.voices.edit(voice_id, settings=kept))
+        return {"status": "ok"}
 
     @routes.delete("/v1/voices/{voice_id}")
     async def delete(voice_id: str) -> dict[str, Any]:
         """Remove an uploaded voice, by id."""
         await to_thread.run_sync(services.voices.delete, voice_id)
         return {"status": "ok"}
+
+
+def _recording(form: FormData) -> UploadFile | None:
+    found = next((value for name, value in form.multi_items() if name.startswith("files")), None)
+    return found if isinstance(found, UploadFile) else None
+
+
+def _labels(form: FormData) -> dict[str, str] | None:
+    """The labels of a form, None where it has none. Raises RequestError."""
+    written = form_text(form, "labels")
+    try:
+        labels = json.loads(written) if written else None
+    except (ValueError, RecursionError):
+        labels = written
+    if labels is None:
+        return None
+    message = f"labels must be a JSON object of at most {MAX_LABELS} texts of up to {MAX_LABEL_LENGTH} characters"
+    if not isinstance(labels, dict) or len(labels) > MAX_LABELS:
+        raise RequestError(422, "invalid_request", message, "labels")
+    for text in (*labels, *labels.values()):
+        if not isinstance(text, str) or len(text) > MAX_LABEL_LENGTH:
+            raise RequestError(422, "invalid_request", message, "labels")
+        try:
+            encodable(text)
+        except ValueError as error:
+            raise RequestError(422, "invalid_request", f"labels: {error}", "labels") from error
+    return labels
+
+
+def _settings(voice: StoredVoice) -> dict[str, Any]:
+    return SETTINGS | voice.settings
 
 
 def _category(voice: StoredVoice) -> str:
@@ -136,10 +202,10 @@ def _described(voice: StoredVoice) -> dict[str, Any]:
         "name": voice.name,
         "category": _category(voice),
         "description": voice.description,
-        "labels": {},
+        "labels": voice.labels,
         "samples": None,
         "preview_url": None,
-        "settings": SETTINGS,
+        "settings": _settings(voice),
         "available_for_tiers": [],
         "high_quality_base_model_ids": [],
         "is_owner": not voice.embedded,

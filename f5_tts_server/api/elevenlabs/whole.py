@@ -40,10 +40,10 @@ class ConvertBody(ElevenLabsOptions):
 
     def request(self, services: Services, voice: str, format: OutputFormat, request_id: str) -> GenerationRequest:
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises."""
-        speed = self.voice_settings.speed if self.voice_settings else None
         builder = services.builder
+        clip = builder.stored(voice)
         words = lexicons(services, self.pronunciation_dictionary_locators or ())
-        composer = builder.composer(builder.stored(voice), self, speed=speed, lexicons=words)
+        composer = builder.composer(clip, self, speed=self.speed(services, clip), lexicons=words)
         return builder.whole(
             self.text if self.ssml else without_tags(self.text),
             composer,

@@ -69,8 +69,8 @@ class WrittenSpeech:
         if opening.model is None:
             opening = opening.model_copy(update={"model": model})
         builder = services.builder
-        speed = opening.voice_settings.speed if opening.voice_settings else None
         clip = await to_thread.run_sync(builder.stored, voice)
+        speed = await to_thread.run_sync(opening.speed, services, clip)
         words = await to_thread.run_sync(lexicons, services, opening.pronunciation_dictionary_locators or ())
         opening = format.on(opening).model_copy(update={"timestamps": opening.timestamps or "character"})
         request = builder.request((), opening, format=format.format, request_id=request_id, open=True)
