@@ -16,6 +16,7 @@ from f5_tts_server.api.errors import error_response
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.text import TextError
+from f5_tts_server.voices.archive import InvalidArchive
 from f5_tts_server.voices.consents import ConsentsFull, UnknownConsent
 from f5_tts_server.voices.dictionaries import DictionariesFull
 from f5_tts_server.voices.report import UnusableClip
@@ -57,6 +58,7 @@ _VOICE_ERRORS: dict[type[VoiceError], tuple[int, str, str | None]] = {
     UnknownConsent: (404, "voice_consent_not_found", "consent_id"),
     ConsentsFull: (403, "consents_full", None),
     DictionariesFull: (403, "dictionaries_full", None),
+    InvalidArchive: (422, "invalid_voice_file", "file"),
     UnknownAlias: (404, "voice_alias_not_found", "name"),
     AliasesFull: (403, "voice_aliases_full", None),
 }

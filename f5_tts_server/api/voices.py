@@ -18,6 +18,7 @@ from f5_tts_server.api.speech_options import Text
 from f5_tts_server.api.voice_uploads import form_document, form_text, read_form, store_voice
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.text import Lexicon, TextError
+from f5_tts_server.voices.archive import packed, unpacked
 from f5_tts_server.voices.consents import CONSENT_ID, UnknownConsent
 from f5_tts_server.voices.store import MAX_NAME_LENGTH, StoredVoice
 
@@ -31,6 +32,14 @@ _UPLOAD = form_document(
         "ref_text": {"type": "string", "description": "What is said in the clip."},
         "description": {"type": "string"},
         "consent": {"type": "string", "description": "Kept with the voice, not checked."},
+    },
+)
+
+_IMPORT = form_document(
+    ["file"],
+    {
+        "file": {"type": "string", "format": "binary", "description": "What `export` gave."},
+        "name": {"type": "string", "maxLength": MAX_NAME_LENGTH, "description": "Instead of the name in the file."},
     },
 )
 
@@ -69,6 +78,39 @@ def router(services: Services) -> APIRouter:
         """The voice's reference clip."""
         audio = services.voices.get(voice_id).clip.audio
         return Response(audio, media_type="audio/flac" if audio.startswith(b"fLaC") else "audio/wav")
+
+    @routes.get("/{voice_id}/export", response_class=Response, responses={200: {"content": {"application/zip": {}}}})
+    def export(voice_id: str) -> Response:
+        """The voice as a file, for `import` of this server or another: clip, transcript, labels, settings, lexicon."""
+        voice = services.voices.get(voice_id)
+        headers = {"Content-Disposition": f'attachment; filename="{voice.id}.zip"'}
+        return Response(packed(voice), media_type="application/zip", headers=headers)
+
+    @routes.post("/import", status_code=201, openapi_extra=_IMPORT)
+    async def take_in(request: Request) -> dict[str, Any]:
+        """Store an exported voice, under its name or another. It speaks the same samples as the one that was exported."""
+        async with read_form(request, fields=1, wanted="file") as form:
+            file, name = form.get("file"), form_text(form, "name")
+            if not isinstance(file, UploadFile):
+                raise RequestError(422, "invalid_request", "file is missing: send an exported voice as a file", "file")
+            data = await file.read()
+
+        def store() -> StoredVoice:
+            facts, clip = unpacked(data)
+            return services.voices.add(
+                name or facts.name,
+                clip,
+                description=facts.description,
+                labels=facts.labels,
+                settings=facts.settings.given(),
+                words=facts.lexicon,
+            )
+
+        try:
+            voice = await to_thread.run_sync(store, limiter=services.measuring)
+        except TextError as error:
+            raise RequestError(422, "invalid_voice_file", f"file: voice.json: lexicon: {error}", "file") from error
+        return _json(voice, full=True)
 
     @routes.put("/{voice_id}/lexicon")
     async def set_lexicon(voice_id: str, words: Annotated[dict[Text, Text], Body()]) -> dict[str, Any]:
@@ -109,7 +151,15 @@ def _json(voice: StoredVoice, *, full: bool = False) -> dict[str, Any]:
         "description": voice.description,
     }
     return (
-        facts | {"ref_text": voice.clip.text, "consent": voice.consent, "report": voice.report, "lexicon": voice.words}
+        facts
+        | {
+            "ref_text": voice.clip.text,
+            "consent": voice.consent,
+            "report": voice.report,
+            "lexicon": voice.words,
+            "labels": voice.labels,
+            "settings": voice.settings,
+        }
         if full
         else facts
     )

@@ -19,12 +19,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import ValidationError
+
 from f5_tts_server.f5.audio import reference_samples
 from f5_tts_server.inference_types import VoiceClip
-from f5_tts_server.limits import SPEED_MAX, SPEED_MIN
 from f5_tts_server.text import Lexicon
 from f5_tts_server.voices.aliases import ALIASES_MAX, Alias, Aliases
 from f5_tts_server.voices.folder import VOICE_ID, VoiceFolder
+from f5_tts_server.voices.kept_settings import KeptSettings
 from f5_tts_server.voices.mixing import InvalidMix, MixedClip, mixed, parts_of
 from f5_tts_server.voices.report import STORED_RATE
 
@@ -577,13 +579,11 @@ def _labels(facts: dict[str, Any]) -> dict[str, str]:
 
 def _settings(facts: dict[str, Any]) -> dict[str, float | bool]:
     """Raises ValueError."""
-    settings = _field(facts, "settings", dict, optional=True) or {}
-    if not all(isinstance(value, (float, int)) for value in settings.values()):
-        raise ValueError("voice.json has a setting that is no number")
-    speed = settings.get("speed", 1.0)
-    if not SPEED_MIN <= speed <= SPEED_MAX:
-        raise ValueError(f"voice.json has a speed of {speed}; {SPEED_MIN:g} to {SPEED_MAX:g} do")
-    return dict(settings)
+    try:
+        return KeptSettings.model_validate(_field(facts, "settings", dict, optional=True) or {}).given()
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ValueError(f"voice.json has a {fault['loc'][0]} that is none: {fault['msg']}") from error
 
 
 def _field(facts: dict[str, Any], name: str, kind: type[Any], *, optional: bool = False) -> Any:

@@ -257,3 +257,45 @@ def test_a_full_disk_is_told(client: httpx.Client, uploads: Path, monkeypatch: p
         reply = upload(client)
     assert (reply.status_code, reply.json()["error"]["code"]) == (507, "disk_full")
     assert upload(client).status_code == 201
+
+
+def test_an_exported_voice_speaks_the_same_on_another_server(
+    client: httpx.Client, server: ServerThread, serve: Callable[..., ServerThread]
+) -> None:
+    """To the bit: the clip is stored as it was, where an upload is trimmed and written anew."""
+    made = upload(client, description="mine").json()["id"]
+    client.put(f"/v1/audio/voices/{made}/lexicon", json={"SQL": "sequel"})
+    server.voices.edit(made, labels={"language": "en"}, settings={"speed": 1.2, "stability": 0.4})
+    file = client.get(f"/v1/audio/voices/{made}/export")
+    assert file.headers["content-type"] == "application/zip" and made in file.headers["content-disposition"]
+    with httpx.Client(base_url=serve().url, timeout=30) as other:
+        reply = other.post("/v1/audio/voices/import", files={"file": file.content})
+        assert reply.status_code == 201, reply.text
+        taken = reply.json()
+        own = client.get(f"/v1/audio/voices/{made}").json()
+        same = ("name", "ref_text", "description", "labels", "settings", "lexicon", "embedded")
+        assert {key: taken[key] for key in same} == {key: own[key] for key in same}
+        sounds = [
+            one.post(
+                f"/v1/text-to-speech/{voice}?output_format=pcm_24000", json={"text": "The SQL.", "seed": 3}
+            ).content
+            for one, voice in ((client, made), (other, taken["id"]))
+        ]
+        assert sounds[0] == sounds[1] and len(sounds[0]) > 10_000
+        clips = [
+            one.get(f"/v1/audio/voices/{voice}/audio").content for one, voice in ((client, made), (other, taken["id"]))
+        ]
+        assert clips[0] == clips[1]
+        assert other.get(f"/v1/audio/voices/{taken['id']}/export").content == file.content
+        again = other.post("/v1/audio/voices/import", files={"file": file.content})
+        assert (again.status_code, again.json()["error"]["param"]) == (409, "name")
+        ada = other.get("/v1/audio/voices/ada/export").content
+        renamed = other.post("/v1/audio/voices/import", files={"file": ada}, data={"name": "Ada Two"})
+        assert renamed.status_code == 201 and renamed.json()["name"] == "Ada Two"
+
+
+def test_what_is_no_exported_voice_is_refused(client: httpx.Client) -> None:
+    reply = client.post("/v1/audio/voices/import", files={"file": b"no archive"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "invalid_voice_file")
+    assert client.post("/v1/audio/voices/import", data={"name": "x"}, files={"other": b"x"}).status_code == 422
+    assert client.get("/v1/audio/voices/nobody/export").status_code == 404

@@ -443,7 +443,7 @@ def test_a_crash_while_editing_leaves_the_old_voice_or_the_new_one(tmp_path: Pat
         ('"take": "../../x"', "take"),
         ('"take": 5', "no take"),
         ('"labels": {"language": 5}', "label"),
-        ('"settings": {"speed": "fast"}', "setting"),
+        ('"settings": {"speed": "fast"}', "speed"),
         ('"settings": {"speed": 100}', "speed"),
     ],
 )

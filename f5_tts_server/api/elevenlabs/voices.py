@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData, UploadFile
 
 from f5_tts_server.api.services import Services
-from f5_tts_server.api.speech_options import Speed, encodable
+from f5_tts_server.api.speech_options import encodable
 from f5_tts_server.api.voice_uploads import edit_voice, form_document, form_text, read_form, store_voice
 from f5_tts_server.inference_types import RequestError
+from f5_tts_server.voices.kept_settings import KeptSettings
 from f5_tts_server.voices.store import MAX_LABEL_LENGTH, MAX_LABELS, MAX_NAME_LENGTH, StoredVoice, VoiceExists
 
 # Only the speed has a meaning here; the others are what ElevenLabs gives for a voice without settings of its own.
@@ -31,20 +31,6 @@ _UPLOAD = form_document(
     },
 )
 _EDIT = form_document(["name"], _UPLOAD["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"])
-
-Part = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-class KeptSettings(BaseModel):
-    """What a voice's texts are spoken with unless they say otherwise; of it the speed has a meaning here."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    stability: Part | None = None
-    similarity_boost: Part | None = None
-    style: Part | None = None
-    use_speaker_boost: bool | None = None
-    speed: Speed | None = None
 
 
 def add(routes: APIRouter, services: Services) -> None:
@@ -146,8 +132,7 @@ def add(routes: APIRouter, services: Services) -> None:
     @routes.post("/v1/voices/{voice_id}/settings/edit")
     async def edit_settings(voice_id: str, body: KeptSettings) -> dict[str, Any]:
         """Keep what an uploaded voice's texts are spoken with whose `voice_settings` say nothing."""
-        kept = body.model_dump(exclude_none=True)
-        await to_thread.run_sync(lambda: services.voices.edit(voice_id, settings=kept))
+        await to_thread.run_sync(lambda: services.voices.edit(voice_id, settings=body.given()))
         return {"status": "ok"}
 
     @routes.delete("/v1/voices/{voice_id}")
