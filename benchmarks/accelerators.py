@@ -22,10 +22,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-# Before JAX is imported: libtpu otherwise asks the network which TPU this is. The host's own backend is the CPU.
+# Before JAX is imported: libtpu otherwise asks the network which TPU this is, and lets one process a machine compile.
+# The host's own backend is the CPU.
 os.environ.update(
-    JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1", TPU_WORKER_HOSTNAMES="localhost", TPU_ACCELERATOR_TYPE="v5litepod-1"
-)
+    JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1", TPU_WORKER_HOSTNAMES="localhost", TPU_ACCELERATOR_TYPE="v5litepod-1",
+    ALLOW_MULTIPLE_LIBTPU_LOAD="1",
+)  # fmt: skip
 
 import jax
 import jax.numpy as jnp

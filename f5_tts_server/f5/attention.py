@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from f5_tts_server.f5 import loops
-from f5_tts_server.f5.platform import Platform
+from f5_tts_server.f5.platform import HEADS, ROWS, Platform
 
-_QUERIES = 256  # at a time, on a TPU
+_LANES = 128  # of a TPU: blocks of queries and keys are multiples
+_SCORES = 512 * 1024  # that a TPU's core holds at once
 
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array, platform: Platform) -> jax.Array:
@@ -24,7 +25,7 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array, plat
             q, k, v, query_seq_lengths=lengths, key_value_seq_lengths=lengths, implementation="cudnn"
         )
     if platform.kind == "tpu":
-        return _attention_by_queries(q, k, v, lengths)
+        return platform.on_each_device(_attention_in_one_kernel, (HEADS, HEADS, HEADS, ROWS), HEADS)(q, k, v, lengths)
     return _attention_at_once(q, k, v, lengths)
 
 
@@ -33,15 +34,22 @@ def _attention_at_once(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Ar
     return jax.nn.dot_product_attention(q, k, v, mask=mask)
 
 
-def _attention_by_queries(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
-    """Some queries at a time, of all rows and heads, which may be spread over devices: all scores at once are hundreds
-    of megabytes."""
-    b, n, h, d = q.shape
-    blocks = -(-n // _QUERIES)
-    padded = jnp.pad(q, ((0, 0), (0, blocks * _QUERIES - n), (0, 0), (0, 0)))
-    by_block = padded.reshape(b, blocks, _QUERIES, h, d).swapaxes(0, 1)
-    out = loops.map_over(lambda block: _attention_at_once(block, k, v, lengths), by_block)
-    return out.swapaxes(0, 1).reshape(b, blocks * _QUERIES, h, d)[:, :n]
+def _attention_in_one_kernel(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
+    """JAX's kernel for TPUs: scores stay in the core, those of some queries and all keys of a head at a time."""
+    # Only here: a server on another device starts without Pallas.
+    from jax.experimental.pallas.ops.tpu.flash_attention import BlockSizes, SegmentIds, flash_attention
+
+    b, n, _, d = q.shape
+    keys = -(-n // _LANES) * _LANES
+    queries = max(_LANES, _SCORES // keys // _LANES * _LANES)
+    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # [b, h, n, d]
+    k, v = (jnp.pad(x, ((0, 0), (0, 0), (0, keys - n), (0, 0))) for x in (k, v))
+    # All queries are of segment 1, and so are the keys that they look at.
+    looked_at = jnp.arange(keys)[None] < lengths[:, None]
+    segments = SegmentIds(q=jnp.ones((b, n), jnp.int32), kv=looked_at.astype(jnp.int32))
+    blocks = BlockSizes(block_q=min(queries, n), block_k_major=keys, block_k=keys, block_b=1)
+    out = flash_attention(q, k, v, segment_ids=segments, sm_scale=d**-0.5, block_sizes=blocks)
+    return out.swapaxes(1, 2)
 
 
 def _attention_by_head(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:

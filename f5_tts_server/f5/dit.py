@@ -109,7 +109,7 @@ class DiT(nnx.Module):
             params, layer_modulation = layer
             return nnx.merge(graphdef, params)(x, layer_modulation, rotation, frames), None
 
-        x, _ = loops.scan(block, x, (stacked, by_layer))
+        x, _ = loops.scan(block, x, (stacked, by_layer), self.platform)
         if self.long_skip is not None:
             x = self.long_skip(jnp.concatenate([x, embedded], axis=-1))
         x = modulate(x, scale=modulation[:, -2], shift=modulation[:, -1])

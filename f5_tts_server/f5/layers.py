@@ -10,16 +10,18 @@ Source: SWivid/F5-TTS 1.1.22, `src/f5_tts/model/modules.py` (MIT).
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 
 from f5_tts_server.f5 import loops
 from f5_tts_server.f5.attention import attention
 from f5_tts_server.f5.config import BackboneConfig
-from f5_tts_server.f5.platform import Platform
+from f5_tts_server.f5.platform import ROWS, WHOLE, Platform
 
 
 def layer_norm(x: jax.Array, eps: float = 1e-6) -> jax.Array:
@@ -115,14 +117,15 @@ class GroupedConv(nnx.Module):
         w = self.w[...]
         if self.platform.kind == "cpu":
             return _grouped_conv_by_group(x, w, self.groups) + self.b[...]
-        y = lax.conv_general_dilated(
-            x.astype(w.dtype),
-            w,
+        convolve = partial(
+            lax.conv_general_dilated,
             window_strides=(1,),
             padding="SAME",
             dimension_numbers=("NWC", "WIO", "NWC"),
             feature_group_count=self.groups,
         )
+        # Left to itself, XLA gathers the rows of all GPUs on each.
+        y = self.platform.on_each_device(convolve, (ROWS, WHOLE), ROWS)(x.astype(w.dtype), w)
         return y + self.b[...]
 
 
@@ -230,7 +233,7 @@ class TextEmbedding(nnx.Module):
         def block(x: jax.Array, params: nnx.State) -> tuple[jax.Array, None]:
             return jnp.where(keep, nnx.merge(graphdef, params)(x, valid), 0), None
 
-        text, _ = loops.scan(block, text, stacked)
+        text, _ = loops.scan(block, text, stacked, self.platform)
         if self.config.text_embedding_average_upsampling:
             text = average_upsample(text, jnp.sum(is_text[..., 0], axis=1), frames)
         return text
@@ -343,7 +346,7 @@ class Attention(nnx.Module):
         q, k, v = (project(x).reshape(shape) for project in (self.to_q, self.to_k, self.to_v))
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        q, k = (rotate(y, rotation, self.config.pe_attn_head) for y in (q, k))
+        q, k = (rotate(y, rotation, self.config.pe_attn_head, self.platform) for y in (q, k))
         q, k, v = (y.astype(self.to_out.w[...].dtype) for y in (q, k, v))
         return self.to_out(attention(q, k, v, lengths, self.platform).reshape(b, n, -1).astype(x.dtype))
 
@@ -355,15 +358,27 @@ def rotary(n: int, dim: int) -> tuple[jax.Array, jax.Array]:
     return jnp.cos(angles), jnp.sin(angles)
 
 
-def rotate(x: jax.Array, rotation: tuple[jax.Array, jax.Array], heads: int | None) -> jax.Array:
+def rotate(x: jax.Array, rotation: tuple[jax.Array, jax.Array], heads: int | None, platform: Platform) -> jax.Array:
     """Turns neighbouring channel pairs of x [b, n, h, d] by their positions' angles, in the first `heads` heads."""
     if heads is not None:
-        return jnp.concatenate([rotate(x[:, :, :heads], rotation, None), x[:, :, heads:]], axis=2)
+        turned = rotate(x[:, :, :heads], rotation, None, platform)
+        return jnp.concatenate([turned, x[:, :, heads:]], axis=2)
     cos, sin = (y[None, :, None, :] for y in rotation)
+    if platform.kind == "tpu":
+        return _rotate_by_product(x, cos, sin)
     pairs = x.astype(jnp.float32).reshape(*x.shape[:-1], -1, 2)
     even, odd = pairs[..., 0], pairs[..., 1]
     turned = jnp.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
     return turned.reshape(x.shape).astype(x.dtype)
+
+
+def _rotate_by_product(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+    """The same where an axis of two would be laid out as one of 128: neighbours change places in a product, which is
+    exact, as each sum has one term."""
+    places = jnp.asarray(np.kron(np.eye(x.shape[-1] // 2), [[0, 1], [-1, 0]]), x.dtype)  # (even, odd) → (−odd, even)
+    changed = jnp.matmul(x, places, precision="highest", preferred_element_type=jnp.float32)
+    cos, sin = (jnp.repeat(y, 2, axis=-1) for y in (cos, sin))
+    return (x.astype(jnp.float32) * cos + changed * sin).astype(x.dtype)
 
 
 class FeedForward(nnx.Module):

@@ -1,7 +1,8 @@
 """`lax.scan` and `lax.map` over arrays that keep bfloat16 as it is.
 
 XLA's CPU backend cannot slice bfloat16: it widens whatever a loop slices to float32, all of it before the loop, and
-narrows each slice again. As 16-bit integers the same bits pass.
+narrows each slice again. As 16-bit integers the same bits pass. Elsewhere they are left as they are: on a TPU the
+integers would be a copy of all that is sliced.
 """
 
 from __future__ import annotations
@@ -13,19 +14,27 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from f5_tts_server.f5.platform import Platform
+
 Carry = TypeVar("Carry")
 Out = TypeVar("Out")
 Tree = Any
 
 
-def scan(body: Callable[[Carry, Any], tuple[Carry, Out]], carry: Carry, over: Tree) -> tuple[Carry, Out]:
+def scan(
+    body: Callable[[Carry, Any], tuple[Carry, Out]], carry: Carry, over: Tree, platform: Platform
+) -> tuple[Carry, Out]:
     """`lax.scan`; what is sliced may be bfloat16, but not uint16."""
-    result: tuple[Carry, Out] = lax.scan(lambda held, bits: body(held, _from_bits(bits)), carry, _to_bits(over))
+    result: tuple[Carry, Out]
+    if platform.kind == "cpu":
+        result = lax.scan(lambda held, bits: body(held, _from_bits(bits)), carry, _to_bits(over))
+    else:
+        result = lax.scan(body, carry, over)
     return result
 
 
 def map_over(body: Callable[[Any], Out], over: Tree) -> Out:
-    """`lax.map`; what is sliced may be bfloat16, but not uint16."""
+    """`lax.map` on the CPU; what is sliced may be bfloat16, but not uint16."""
     result: Out = lax.map(lambda bits: body(_from_bits(bits)), _to_bits(over))
     return result
 

@@ -1,6 +1,6 @@
 """Where arrays lie on a mesh of devices: slots over `data`, heads and feed-forward over `model`.
 
-Only this file and `programs` know that there is more than one device.
+Only this file, `platform` and `programs` know that there is more than one device.
 """
 
 from __future__ import annotations

@@ -118,6 +118,6 @@ class UNetT(nnx.Module):
                 x = x + skip
             return block(x, rotation, lengths), None
 
-        x, skips = loops.scan(down, x, first)  # skips [depth / 2, b, n + 1, d]
-        x, _ = loops.scan(up, x, (later, skips[::-1]))
+        x, skips = loops.scan(down, x, first, self.platform)  # skips [depth / 2, b, n + 1, d]
+        x, _ = loops.scan(up, x, (later, skips[::-1]), self.platform)
         return self.proj_out(self.norm_out(x)[:, 1:]).astype(jnp.float32)

@@ -83,3 +83,19 @@ def test_the_step_of_the_base_model_compiled_for_one_h100(tmp_path: Path) -> Non
     subprocess.run([*command, "--table", str(table)], cwd=ROOT, check=True)
     assert "| 469 | 2 |" in table.read_text()
     assert "times are estimates, not measurements" in table.read_text()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="needs requirements-accelerators.txt (make accelerators)"
+)
+def test_the_step_of_the_base_model_compiled_for_one_tpu(tmp_path: Path) -> None:
+    """With attention in one kernel. Its temporaries were 877 MB: all scores at once, and weights copied as integers."""
+    results = tmp_path / "results.jsonl"
+    command = [sys.executable, "-m", "benchmarks.accelerators", "--results", str(results), "--steps-only"]
+    case = ["--targets", "v5e 1x1", "--models", "F5TTS_v1_Base", "--frames", "469", "--batches", "2"]
+    subprocess.run([*command, *case], cwd=ROOT, check=True)
+    (record,) = map(json.loads, results.read_text().splitlines())
+    assert record["attention"] == "Pallas"
+    assert record["bytes"]["donated"] >= record["state"]
+    assert (record["wide_products"], record["collectives"]) == (0, {})
+    assert record["bytes"]["temporary"] < 32e6
