@@ -142,7 +142,7 @@ def _check_wyoming(host: str, port: int) -> None:
 async def _work_in_background(app: FastAPI, services: Services, jobs: JobStore, batches: BatchStore) -> None:
     """Go on with the jobs and batches of the folder, until cancelled."""
     background = Background()
-    app.state.jobs = JobRunner(services, jobs, background)
+    app.state.jobs = JobRunner(services.engine, services.builder, jobs, background)
     app.state.batches = runner = BatchRunner(services, batches, background)
     try:
         await asyncio.gather(background.run(), runner.expire())

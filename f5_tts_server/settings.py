@@ -169,9 +169,12 @@ class Settings(BaseSettings):
     )
 
     # instead of serving
-    offline: Path | None = Field(default=None, description="JSONL file of requests to make instead of serving")
+    offline: Path | None = Field(
+        default=None, description="JSONL file of requests, or a text, to make instead of serving"
+    )
     out: Path = Field(
-        default=Path("out"), description="folder for --offline: a WAV file for each line, and results.jsonl"
+        default=Path("out"),
+        description="folder for --offline: a WAV file for each line, and results.jsonl; or the book",
     )
 
     @field_validator("buckets", "step_sizes", mode="before")

@@ -52,7 +52,17 @@ MAY_IMPORT = {
     "speak": {"inference_types", "f5", "embedded", "models", "voices"},
     "mcp_server": set(),
     "cli": {"app", "speak", "mcp_server", "__version__"},
-    "offline": {"inference_types", "tts_engine", "pool", "api", "formats", "voices", "settings", "serving"},
+    "offline": {
+        "inference_types",
+        "tts_engine",
+        "pool",
+        "api",
+        "files",
+        "formats",
+        "jobs",
+        "settings",
+        "serving",
+    },
     "app": {
         "__version__",
         "inference_types",

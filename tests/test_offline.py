@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 import soundfile
 
@@ -44,11 +45,14 @@ def run(
 def run_file(folder: Path, load: Callable[[], ToyPrograms] = ToyPrograms) -> int:
     settings = Settings(offline=folder / "in.jsonl", out=folder / "out", max_concurrent_requests=4, queue_limit=0)
     engine = TTSEngine(load, settings.engine_options())
+    return offline.run(engine, builder_of(folder, settings), settings)
+
+
+def builder_of(folder: Path, settings: Settings) -> RequestBuilder:
     voices = VoiceStore(None, folder / "embedded")
-    builder = RequestBuilder(
+    return RequestBuilder(
         voices, Transcriber(), catalogue(settings, lambda _: SamplingDefaults(nfe=4)), settings.timeout_s
     )
-    return offline.run(engine, builder, settings)
 
 
 def test_every_line_gets_a_file_or_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,11 +179,7 @@ def test_a_model_that_does_not_load_is_said(folder: Path, capsys: pytest.Capture
 def test_a_file_that_is_not_there_is_said_in_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(offline=folder / "none.jsonl", out=folder / "out")
     engine = TTSEngine(ToyPrograms, settings.engine_options())
-    voices = VoiceStore(None, folder / "embedded")
-    builder = RequestBuilder(
-        voices, Transcriber(), catalogue(settings, lambda _: SamplingDefaults()), settings.timeout_s
-    )
-    assert offline.run(engine, builder, settings) == 1
+    assert offline.run(engine, builder_of(folder, settings), settings) == 1
     assert "none.jsonl" in capsys.readouterr().err
 
 
@@ -200,3 +200,41 @@ def test_subtitles_become_a_track(folder: Path) -> None:
     assert not samples[: RATE - 480].any() and samples[RATE : 2 * RATE].any() and len(samples) > 6 * RATE
     assert "what is said does not fit its time" in late["error"] and "lost.srt" in lost["error"]
     assert "ref_audio_base64" in bad["error"]
+
+
+BOOK = (
+    "# The first part\n\n"
+    + "\n\n".join(f"Paragraph number {n} of it." for n in range(6))
+    + "\n\n# The second\n\nThe end."
+)
+
+
+def book(folder: Path, toy: ToyPrograms) -> int:
+    (folder / "book.md").write_text(BOOK)
+    settings = Settings(offline=folder / "book.md", out=folder / "out", max_concurrent_requests=4, queue_limit=0)
+    engine = TTSEngine(lambda: toy, settings.engine_options())
+    return offline.run(engine, builder_of(folder, settings), settings)
+
+
+def test_a_book_is_made_and_goes_on_after_an_interruption(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The pieces that are on the disk are not spoken again, and a finished book is not made again at all."""
+    first = Watched(interrupt_at=4)
+    assert book(folder, first) == 130
+    assert "the same command goes on from here" in capsys.readouterr().err
+    kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("out/job_*/*.flac")}
+    assert 1 <= len(kept) < 9 and not (folder / "out" / "book.m4b").exists()
+    assert book(folder, ToyPrograms()) == 0
+    pieces = {path.name: path.stat().st_mtime_ns for path in folder.glob("out/job_*/*.flac")}
+    assert len(pieces) == 9 and kept.items() <= pieces.items()
+    with av.open(str(folder / "out" / "book.m4b")) as file:
+        assert [mark["metadata"]["title"] for mark in file.chapters()] == ["The first part", "The second"]
+    again = Watched()
+    assert book(folder, again) == 0 and not again.ready_after
+
+
+def test_a_book_that_cannot_be_read_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "book.epub").write_bytes(b"no zip")
+    settings = Settings(offline=folder / "book.epub", out=folder / "out")
+    engine = TTSEngine(ToyPrograms, settings.engine_options())
+    assert offline.run(engine, builder_of(folder, settings), settings) == 1
+    assert "no EPUB" in capsys.readouterr().err

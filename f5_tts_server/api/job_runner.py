@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,14 @@ from anyio import to_thread
 from pydantic import Field
 
 from f5_tts_server.api.background import AT_ONCE, Background, in_order, sentence, speak_last
-from f5_tts_server.api.services import Services
+from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.api.speech_options import Name, SpeechOptions, Speed
 from f5_tts_server.files import replace_file
-from f5_tts_server.inference_types import GenerationRequest, Part
+from f5_tts_server.inference_types import Engine, GenerationRequest, Part
 from f5_tts_server.jobs.book import Section, flac, write_book
 from f5_tts_server.jobs.documents import Chapter
 from f5_tts_server.jobs.store import OPEN, Job, JobStore
+from f5_tts_server.limits import SEED_MAX
 from f5_tts_server.text import Composer, TextError
 
 log = logging.getLogger("f5.jobs")
@@ -34,13 +36,23 @@ class JobOptions(SpeechOptions):
     speed: Speed = 1.0
     strip_markup: bool = Field(False, description="Of Markdown and EPUB it is gone already.")
 
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> JobOptions:
+        """Of what was asked for, with a random seed where there is none in it."""
+        return cls.model_validate({"seed": secrets.randbelow(SEED_MAX + 1)} | given)
+
 
 class JobRunner:
-    """Works jobs off, one at a time, for `Background`. All but `check` is called on the event loop."""
+    """Works jobs off, one at a time, for `Background`. All but `check` is called on the event loop.
 
-    def __init__(self, services: Services, store: JobStore, background: Background) -> None:
-        self._services = services
+    ``at_once`` is how many pieces are in the engine.
+    """
+
+    def __init__(self, engine: Engine, builder: RequestBuilder, store: JobStore, background: Background) -> None:
+        self._engine = engine
+        self._builder = builder
         self.store = store
+        self.at_once = AT_ONCE
         self.background = background
         background.sources.append(self)
         self._changed: dict[str, asyncio.Event] = {}
@@ -90,7 +102,7 @@ class JobRunner:
         log.info("job %s: %s%s", job.id, status, f" ({error})" if error else "")
 
     def _composer(self, options: JobOptions) -> Composer:
-        builder = self._services.builder
+        builder = self._builder
         return builder.composer(builder.stored(options.voice), options, speed=options.speed)
 
     async def work(self, job: Job) -> None:
@@ -103,7 +115,7 @@ class JobRunner:
         sections: list[Section] = []
         for number, chapter in enumerate(chapters, 1):
             files = list[Path]()
-            await in_order(self._pieces(job, number, chapter, composer, options, files), AT_ONCE)
+            await in_order(self._pieces(job, number, chapter, composer, options, files), self.at_once)
             if not files:
                 continue
             sections.append(Section(chapter.title, files))
@@ -126,7 +138,7 @@ class JobRunner:
                 job.done += 1
                 continue
             request_id = f"{job.id}-{number}-{piece}"
-            request = self._services.builder.request(parts, options, format="pcm", request_id=request_id)
+            request = self._builder.request(parts, options, format="pcm", request_id=request_id)
             yield self._speak(job, request, path)
 
     async def failed(self, job: Job, error: BaseException) -> None:
@@ -146,7 +158,7 @@ class JobRunner:
 
     async def _speak(self, job: Job, request: GenerationRequest, path: Path) -> None:
         """A piece's audio onto the disk, when there is room for it."""
-        data, _ = await speak_last(self._services.engine, replace(request, caller=job.caller))
-        await to_thread.run_sync(lambda: replace_file(path, flac(data, self._services.sample_rate), sole=True))
+        data, metadata = await speak_last(self._engine, replace(request, caller=job.caller))
+        await to_thread.run_sync(lambda: replace_file(path, flac(data, metadata.sample_rate), sole=True))
         job.done += 1
         self._tell(job)

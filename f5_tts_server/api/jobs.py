@@ -1,7 +1,6 @@
 """Long texts as jobs: `/v1/jobs`. The body is the document itself: text, Markdown or EPUB."""
 
 # Annotations are not deferred here: FastAPI reads the options' types.
-import secrets
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,6 @@ from f5_tts_server.inference_types import RequestError
 from f5_tts_server.jobs.book import MEDIA_TYPES, BookFormat
 from f5_tts_server.jobs.documents import Kind, chapters_of
 from f5_tts_server.jobs.store import OPEN, Job, TooManyJobs
-from f5_tts_server.limits import SEED_MAX
 
 _KINDS: dict[str, Kind] = {"text/plain": "text", "text/markdown": "markdown", "application/epub+zip": "epub"}
 
@@ -46,7 +44,7 @@ class JobQuery(BaseModel):
     def options(self) -> JobOptions:
         """How it is spoken, with a seed."""
         given = self.model_dump(exclude={"format", "title"}, exclude_none=True)
-        return JobOptions.model_validate({"seed": secrets.randbelow(SEED_MAX + 1)} | given)
+        return JobOptions.of(given)
 
 
 def router(services: Services) -> APIRouter:
