@@ -25,7 +25,7 @@ from f5_tts_server.api.messages import MAX_FRAME
 from f5_tts_server.api.open_requests import OpenRequestsMiddleware
 from f5_tts_server.api.request_id import RequestIdFilter, RequestIdMiddleware
 from f5_tts_server.api.services import Services
-from f5_tts_server.catalogue import catalogue
+from f5_tts_server.catalogue import CatalogueEntry, catalogue
 from f5_tts_server.inference_types import Programs, SamplingDefaults
 from f5_tts_server.jobs.batches import BatchStore
 from f5_tts_server.jobs.store import JobStore
@@ -107,6 +107,8 @@ def create_app(
     )
     if settings.fallback_voice is not None:
         app.state.voices.get(settings.fallback_voice)
+    for entry in models.entries:
+        _check_voice(entry, app.state.voices)
     check = partial(check_transcription, models.default.settings)
     services = Services(
         settings=settings,
@@ -130,6 +132,15 @@ def create_app(
     app.add_middleware(OpenRequestsMiddleware, settings=settings)
     app.add_middleware(RequestIdMiddleware)
     return app
+
+
+def _check_voice(entry: CatalogueEntry, voices: VoiceStore) -> None:
+    """Raises ValueError where a model's own voice is not there."""
+    if entry.defaults.voice is not None:
+        try:
+            voices.clip(entry.defaults.voice)
+        except VoiceError as error:
+            raise ValueError(f"model {entry.name}: defaults: voice: {error}") from error
 
 
 def _check_wyoming(host: str, port: int) -> None:

@@ -14,7 +14,7 @@ A models file is YAML:
         dtype: bfloat16
         load: first-use         # or start
         aliases: [de, tts-1]
-        defaults: {quality: fast, guidance_scale: 1.5}
+        defaults: {voice: anna, quality: fast, guidance_scale: 1.5}
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class _Strict(BaseModel):
 class Defaults(_Strict):
     """What requests to a model that say nothing else are made with."""
 
+    voice: Annotated[str, Field(min_length=1)] | None = None  # id, name or mix; else the server's
     quality: Quality | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=STEPS_MAX)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=CFG_MAX, allow_inf_nan=False)] | None = None

@@ -46,7 +46,7 @@ class DubBody(OwnOptions):
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises, and RequestError."""
         speakers = {_folded(name): voice for name, voice in self.voices.items()}
         cues = read_subtitles(self.subtitles, speakers=self.voices, most=CUES_MAX, longest=TRACK_MAX_S)
-        clips = {voice: builder.stored(voice) for voice in {*speakers.values(), self.voice}}
+        clips = {voice: builder.stored(voice, self) for voice in {*speakers.values(), self.voice}}
         parts = []
         for cue in cues:
             clip = clips[self._voice(cue, speakers)]

@@ -50,7 +50,7 @@ class GenerateBody(OwnOptions):
         if self.ref_audio_base64 is None:
             if self.ref_text is not None:
                 raise _refuse("reference", "reference is missing: ref_text says what is spoken in it")
-            return builder.stored(self.voice)
+            return builder.stored(self.voice, self)
         if self.voice is not None:
             raise _refuse("voice", "voice and ref_audio_base64 exclude each other: leave one of them out")
         return builder.reference(self.ref_audio_base64, self.ref_text)

@@ -103,7 +103,7 @@ class JobRunner:
 
     def _composer(self, options: JobOptions) -> Composer:
         builder = self._builder
-        return builder.composer(builder.stored(options.voice), options, speed=options.speed)
+        return builder.composer(builder.stored(options.voice, options), options, speed=options.speed)
 
     async def work(self, job: Job) -> None:
         """Speak what is not spoken yet, chapter by chapter, and make the book of it."""

@@ -16,7 +16,7 @@ from f5_tts_server.inference_types import GenerationRequest, Part, RequestError,
 from f5_tts_server.limits import SEED_MAX
 from f5_tts_server.text import Composer, Lexicon, TextError, compose
 from f5_tts_server.text.lexicon import CheckTranscription
-from f5_tts_server.voices.store import InvalidMixture, UnknownVoice, VoiceStore
+from f5_tts_server.voices.store import DEFAULT, InvalidMixture, UnknownVoice, VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
 
 log = logging.getLogger("f5.http")
@@ -42,13 +42,14 @@ class RequestBuilder:
     lexicon: Lexicon = _NO_WORDS
     check_transcription: CheckTranscription = lambda _: None
 
-    def stored(self, name: str | None) -> VoiceClip:
-        """The clip of a stored voice or a mix of them, by default the server's.
+    def stored(self, name: str | None, options: SpeechOptions) -> VoiceClip:
+        """The clip of a stored voice or a mix of them, by default that of the options' model, else the server's.
 
-        Raises what `VoiceStore.clip` does, UnknownVoice only where there is no fallback.
+        Raises what `VoiceStore.clip` does, UnknownVoice only where there is no fallback; RequestError for an unknown model.
         """
-        if name is None:
-            return self.voices.default.clip
+        if name is None or name.strip().casefold() == DEFAULT:
+            own = self.models.find(options.model, foreign=options.foreign).defaults.voice
+            return self.voices.default.clip if own is None else self.voices.clip(own)
         try:
             return self.voices.clip(name)
         except UnknownVoice:

@@ -38,7 +38,7 @@ class SpeechBody(SpeechOptions):
     def request(self, builder: RequestBuilder, request_id: str) -> GenerationRequest:
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises."""
         voice = self.voice.id if isinstance(self.voice, VoiceId) else self.voice
-        composer = builder.composer(builder.stored(voice), self, speed=self.speed)
+        composer = builder.composer(builder.stored(voice, self), self, speed=self.speed)
         return builder.whole(self.input, composer, self, format=self.response_format, request_id=request_id)
 
 

@@ -126,7 +126,7 @@ async def _session(
     try:
         config = _config(given or await receive_object(socket, longest=MAX_MESSAGE, within_s=within_s))
         builder = services.builder
-        clip = await to_thread.run_sync(builder.stored, config.voice)
+        clip = await to_thread.run_sync(builder.stored, config.voice, config)
         session = _Session(services, config, builder.composer(clip, config, speed=config.speed))
     except FAULTS as error:
         await tell(_error(as_request_error(error)))

@@ -224,7 +224,7 @@ class _Written:
         name = voice.name if voice else None
         language = voice.language if voice and not name else None
         self.options = SpeechOptions.model_validate({"language": language, "ssml": ssml})
-        self.composer: Composer = builder.composer(builder.stored(name), self.options, speed=None)
+        self.composer: Composer = builder.composer(builder.stored(name, self.options), self.options, speed=None)
         self.request = builder.request(
             (), self.options, format="pcm", request_id=f"wyoming-{secrets.token_hex(8)}", open=True
         )

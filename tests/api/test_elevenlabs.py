@@ -24,6 +24,7 @@ from elevenlabs.types import VoiceSettings
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from f5_tts_server.api.speech_options import SpeechOptions
 from f5_tts_server.voices.store import UnknownVoice
 from tests.ffmpeg import decode
 from tests.server import ServerThread, serving
@@ -356,7 +357,7 @@ def test_a_fallback_voice_speaks_for_unknown_ones(serve: Callable[..., ServerThr
         )
         assert found == ben
         builder = server.app.state.services.builder  # the toy model's voices sound alike
-        assert builder.stored(stock) == server.voices.get("ben").clip != server.voices.default.clip
+        assert builder.stored(stock, SpeechOptions()) == server.voices.get("ben").clip != server.voices.default.clip
         spoken = client.post("/v1/audio/speech", json={"model": "m", "input": TEXT, "voice": "Rachel"})
         assert spoken.status_code == 200
         marked = client.post("/v1/text-to-speech/ada", json={"text": "[voice:nobody] Hello."})

@@ -12,6 +12,10 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from f5_tts_server.api.generate_body import GenerateBody
+from f5_tts_server.app import create_app
+from f5_tts_server.inference_types import Speech, VoiceClip
+from f5_tts_server.settings import Settings
 from tests.server import ServerThread, serving
 from tests.toy_programs import ToyPrograms
 
@@ -100,6 +104,32 @@ def test_sockets_choose_their_model(several: ServerThread, client: httpx.Client)
             pass
     after = spoken(client)
     assert {name: after[name] - before[name] for name in after} == {"english": 0, "german": 2}
+
+
+def test_a_models_own_voice_speaks_where_a_request_names_none(tmp_path: Path) -> None:
+    """And by the name `default`, which clients send that must name a voice. The toy model's voices sound alike: it is
+    the request's clip that tells."""
+    voice = "{voice: ben}"
+    (tmp_path / "models.yaml").write_text(
+        f"models:\n  - {{name: one, weights: embedded}}\n  - {{name: two, weights: embedded, defaults: {voice}}}\n"
+    )
+    app = create_app(Settings(models_file=tmp_path / "models.yaml"))
+    voices, builder = app.state.voices, app.state.services.builder
+    ada, ben = (voices.get(name).clip for name in ("ada", "ben"))
+
+    def clip(**body: Any) -> VoiceClip:
+        (part,) = GenerateBody(gen_text=TEXT, **body).request(builder, "r").parts
+        assert isinstance(part, Speech)
+        return part.clip
+
+    assert clip(model="two") is clip(model="two", voice="default") is clip(voice="ben") is ben
+    assert clip(model="two", voice="ada") is clip(model="one") is clip() is voices.default.clip is ada
+
+
+def test_a_model_with_a_voice_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text("models:\n  - {name: one, weights: embedded, defaults: {voice: nobody}}\n")
+    with pytest.raises(ValueError, match="model one: defaults: voice: voice 'nobody' is unknown"):
+        create_app(Settings(models_file=tmp_path / "models.yaml"))
 
 
 def test_lists_in_each_protocols_shape(client: httpx.Client) -> None:

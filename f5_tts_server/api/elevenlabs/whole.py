@@ -41,7 +41,7 @@ class ConvertBody(ElevenLabsOptions):
     def request(self, services: Services, voice: str, format: OutputFormat, request_id: str) -> GenerationRequest:
         """What the engine is asked. Blocks; raises what `RequestBuilder` raises."""
         builder = services.builder
-        clip = builder.stored(voice)
+        clip = builder.stored(voice, self)
         words = lexicons(services, self.pronunciation_dictionary_locators or ())
         composer = builder.composer(clip, self, speed=self.speed(services, clip), lexicons=words)
         return builder.whole(

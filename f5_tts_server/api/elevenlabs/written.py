@@ -69,7 +69,7 @@ class WrittenSpeech:
         if opening.model is None:
             opening = opening.model_copy(update={"model": model})
         builder = services.builder
-        clip = await to_thread.run_sync(builder.stored, voice)
+        clip = await to_thread.run_sync(builder.stored, voice, opening)
         speed = await to_thread.run_sync(opening.speed, services, clip)
         words = await to_thread.run_sync(lexicons, services, opening.pronunciation_dictionary_locators or ())
         opening = format.on(opening).model_copy(update={"timestamps": opening.timestamps or "character"})
