@@ -428,6 +428,33 @@ def test_sigterm_lets_running_requests_finish() -> None:
         assert server.wait() == 0
 
 
+def test_sigterm_lets_the_streams_of_several_models_finish(tmp_path: Path) -> None:
+    """Also of one that was still being loaded, on first use, when the signal came."""
+    lines = [f"  - {{name: {name}, weights: {name}, load: first-use}}" for name in ("two", "three")]
+    (tmp_path / "models.yaml").write_text("\n".join(["models:", "  - {name: one, weights: one}", *lines]))
+    flags = ("--grace-s", "60", "--models-file", str(tmp_path / "models.yaml"))
+    with running(*flags, toy={"step_s": 0.02, "load_s": 1.4}) as server:
+
+        def states() -> dict[str, str]:
+            models = httpx.get(f"{server.url}/v1/health").json()["engine"]["models"]
+            return {name: model["state"] for name, model in models.items()}
+
+        assert post(server, gen_text="Hello.", model="two").status_code == 200
+        with ThreadPoolExecutor(5) as pool:
+            names = ("one", "two", "one", "two")
+            streams = [pool.submit(stream, server, gen_text=TEXT * 2, model=name, seed=1) for name in names]
+            until(lambda: server.active() >= len(names))
+            streams.append(pool.submit(stream, server, gen_text=TEXT, model="three", seed=1))
+            until(lambda: states()["three"] == "loading")
+            server.signal(signal.SIGTERM)
+            until(lambda: httpx.get(f"{server.url}/readyz").status_code == 503)
+            for name in ("one", "three"):
+                assert post(server, gen_text="Hello.", model=name).status_code == 503
+            for future in streams:
+                assert future.result()[-1][1].get("is_final"), future.result()[-1]
+        assert server.wait() == 0
+
+
 def test_what_outlasts_the_grace_period_ends_in_an_error_event() -> None:
     with running("--grace-s", "0.5", toy={"step_s": 0.02}) as server:
         with ThreadPoolExecutor(4) as pool:

@@ -17,6 +17,7 @@ from f5_tts_server import offline
 from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.catalogue import catalogue
 from f5_tts_server.inference_types import SamplingDefaults
+from f5_tts_server.pool import ModelPool
 from f5_tts_server.settings import Settings
 from f5_tts_server.tts_engine import TTSEngine
 from f5_tts_server.voices.store import VoiceStore
@@ -115,6 +116,33 @@ class Watched(ToyPrograms):
 
 
 LINES = [json.dumps({"id": f"c{i}", "gen_text": f"Line {i}.", "seed": 1}) for i in range(8)]
+
+
+def test_lines_choose_among_the_models_of_a_file(folder: Path) -> None:
+    """Each is spoken with its own model's defaults; one is loaded only because a line asks for it, one never is."""
+    entries = ("one, weights: one", "two, weights: two, load: first-use, aliases: [zwei], defaults: {quality: draft}",
+               "three, weights: three, load: first-use")  # fmt: skip
+    (folder / "models.yaml").write_text("\n".join(["models:", *(f"  - {{name: {entry}}}" for entry in entries)]))
+    lines = [
+        {"id": f"c{i}", **model} for i, model in enumerate(({}, {"model": "two"}, {"model": "zwei"}, {"model": "four"}))
+    ]
+    (folder / "in.jsonl").write_text(
+        "\n".join(json.dumps({"gen_text": "A line.", "seed": 1, **line}) for line in lines)
+    )
+    settings = Settings(models_file=folder / "models.yaml", offline=folder / "in.jsonl", out=folder / "out")
+    loaded: dict[str, ToyPrograms] = {}
+
+    def load(chosen: Settings) -> ToyPrograms:
+        return loaded.setdefault(chosen.model, ToyPrograms())
+
+    models = catalogue(settings, lambda _: SamplingDefaults(nfe=8, cfg_strength=2.0, sway=True))
+    builder = RequestBuilder(VoiceStore(None, folder / "embedded"), Transcriber(), models, settings.timeout_s)
+    assert offline.run(ModelPool(models, load, settings.engine_options()), builder, settings) == 1
+    results = {r["id"]: r for r in map(json.loads, (folder / "out" / offline.RESULTS).read_text().splitlines())}
+    assert "'four' is unknown here; there is one, two, zwei, three" in results["c3"]["error"]
+    made = {name: (folder / "out" / f"{name}.wav").read_bytes() for name in ("c0", "c1", "c2")}
+    assert made["c1"] == made["c2"] != made["c0"], "the toy's samples depend on the number of steps"
+    assert set(loaded) == {"one", "two"}
 
 
 def test_lines_are_made_in_order(folder: Path) -> None:

@@ -357,7 +357,11 @@ def test_a_fallback_voice_speaks_for_unknown_ones(serve: Callable[..., ServerThr
         )
         assert found == ben
         builder = server.app.state.services.builder  # the toy model's voices sound alike
-        assert builder.stored(stock, SpeechOptions()) == server.voices.get("ben").clip != server.voices.default.clip
+        assert (
+            builder.stored(stock, SpeechOptions.model_validate({}))
+            == server.voices.get("ben").clip
+            != server.voices.default.clip
+        )
         spoken = client.post("/v1/audio/speech", json={"model": "m", "input": TEXT, "voice": "Rachel"})
         assert spoken.status_code == 200
         marked = client.post("/v1/text-to-speech/ada", json={"text": "[voice:nobody] Hello."})
