@@ -33,6 +33,7 @@ from f5_tts_server.json_log import JsonFormatter
 from f5_tts_server.loading import check_transcription, load_programs, sampling_defaults
 from f5_tts_server.pool import ModelPool
 from f5_tts_server.recognizer.listener import EnglishListener
+from f5_tts_server.remote_files import Fetcher
 from f5_tts_server.serving import FLUSH_S, DrainingServer, check_address
 from f5_tts_server.settings import MIB, Settings, read_settings
 from f5_tts_server.text import Lexicon
@@ -120,6 +121,7 @@ def create_app(
         lexicon=Lexicon.load(settings.lexicon, check) if settings.lexicon is not None else Lexicon(),
         check_transcription=check,
         consents=ConsentFolder(app.state.voices.folder and app.state.voices.folder / "consents"),
+        fetcher=Fetcher(settings.reference_hosts, max_bytes=int(settings.max_body_mib * MIB)),
         dictionaries=DictionaryFolder(app.state.voices.folder and app.state.voices.folder / "dictionaries"),
     )
     app.state.services = services

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, NoDecode,
 
 from f5_tts_server.engine.options import EngineOptions
 from f5_tts_server.quality import Quality
+from f5_tts_server.remote_files import Origin
 
 PREFIX = "F5_"
 MIB = 2**20
@@ -79,6 +80,11 @@ class Settings(BaseSettings):
     )
     voices_folder: Path | None = Field(
         default=None, description="folder of uploaded voices; without it uploads are refused"
+    )
+    reference_hosts: Words = Field(
+        default=(),
+        description="hosts that ref_audio_url may name, separated by commas, such as files.example.com; over https, unless "
+        "written as http://host:port; by default none",
     )
     voice_aliases: Words = Field(
         default=(),
@@ -182,10 +188,17 @@ class Settings(BaseSettings):
     def _numbers(cls, value: Any) -> Any:
         return tuple(int(word) for word in value.split(",")) if isinstance(value, str) else value
 
-    @field_validator("api_keys", "cors_origins", "voice_aliases", mode="before")
+    @field_validator("api_keys", "cors_origins", "voice_aliases", "reference_hosts", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
         return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+    @field_validator("reference_hosts")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            Origin.of(origin)
+        return value
 
     @field_validator("voice_aliases")
     @classmethod

@@ -12,6 +12,7 @@ from f5_tts_server.api.speech_options import Format, Guidance, OwnOptions, Speed
 from f5_tts_server.api.timestamps import SubtitleFormat
 from f5_tts_server.inference_types import GenerationRequest, RequestError, SamplingDefaults, VoiceClip
 from f5_tts_server.limits import REFERENCE_TEXT_MAX
+from f5_tts_server.remote_files import URL_MAX
 from f5_tts_server.settings import Settings
 
 
@@ -31,6 +32,11 @@ class GenerateBody(OwnOptions):
         description="A clip of the voice to speak with, base64 of any file libsndfile reads (WAV, FLAC, MP3, OGG). "
         "Leave it out to use a stored voice.",
     )
+    ref_audio_url: Text | None = Field(
+        None,
+        max_length=URL_MAX,
+        description="The clip by its URL instead, from a host that the server's operator allows.",
+    )
     voice: Text | None = Field(
         None, max_length=64, description="A stored voice, by id or name; by default the server's own."
     )
@@ -47,6 +53,11 @@ class GenerateBody(OwnOptions):
         return replace(asked, timestamps=asked.timestamps or self.subtitles is not None)
 
     def _clip(self, builder: RequestBuilder) -> VoiceClip:
+        if self.ref_audio_url is not None:
+            for name in ("ref_audio_base64", "voice"):
+                if getattr(self, name) is not None:
+                    raise _refuse(name, f"{name} and ref_audio_url exclude each other: leave one of them out")
+            return builder.fetched(self.ref_audio_url, self.ref_text)
         if self.ref_audio_base64 is None:
             if self.ref_text is not None:
                 raise _refuse("reference", "reference is missing: ref_text says what is spoken in it")

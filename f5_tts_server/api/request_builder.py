@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from f5_tts_server.api.caller import current_caller
 from f5_tts_server.api.speech_options import SpeechOptions
 from f5_tts_server.catalogue import Catalogue
-from f5_tts_server.inference_types import GenerationRequest, Part, RequestError, VoiceClip
+from f5_tts_server.inference_types import GenerationRequest, Part, Refused, RequestError, VoiceClip
 from f5_tts_server.limits import SEED_MAX
+from f5_tts_server.remote_files import FetchBusy, Fetcher, FetchFailed, FetchRefused
 from f5_tts_server.text import Composer, Lexicon, TextError, compose
 from f5_tts_server.text.lexicon import CheckTranscription
 from f5_tts_server.voices.store import DEFAULT, InvalidMixture, UnknownVoice, VoiceStore
@@ -22,6 +23,7 @@ from f5_tts_server.voices.transcription import Transcriber
 log = logging.getLogger("f5.http")
 
 _NO_WORDS = Lexicon()
+_NO_HOSTS = Fetcher((), max_bytes=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class RequestBuilder:
     Fields of errors have the engine's names, as `api.faults` renames them. Whatever the options leave open is what
     ``models`` has for the model that they name; ``timeout_s`` is the deadline of requests that set none, ``fallback`` the
     voice of those that name an unknown one, ``lexicon`` the server's own, and ``check_transcription`` refuses, by a
-    ValueError, what the model cannot speak.
+    ValueError, what the model cannot speak. ``fetcher`` gets references that requests name by URL.
     """
 
     voices: VoiceStore
@@ -41,6 +43,7 @@ class RequestBuilder:
     fallback: str | None = None
     lexicon: Lexicon = _NO_WORDS
     check_transcription: CheckTranscription = lambda _: None
+    fetcher: Fetcher = _NO_HOSTS
 
     def stored(self, name: str | None, options: SpeechOptions) -> VoiceClip:
         """The clip of a stored voice or a mix of them, by default that of the options' model, else the server's.
@@ -73,6 +76,24 @@ class RequestBuilder:
             raise RequestError(422, "invalid_request", f"reference is not base64: {error}", "reference") from error
         if not audio:
             raise RequestError(422, "invalid_request", "reference is empty", "reference")
+        return self._with_words(audio, text)
+
+    def fetched(self, url: str, text: str | None) -> VoiceClip:
+        """A clip that the request names by its URL, as `reference` has it.
+
+        Raises RequestError (503 where too many are being fetched), UnusableClip, TranscriptionUnavailable.
+        """
+        try:
+            audio = self.fetcher.fetch(url)
+        except FetchRefused as error:
+            raise RequestError(422, "reference_url_refused", f"ref_audio_url: {error}", "ref_audio_url") from error
+        except FetchFailed as error:
+            raise RequestError(422, "reference_url_failed", f"ref_audio_url: {error}", "ref_audio_url") from error
+        except FetchBusy as error:
+            raise Refused(503, "reference_url_busy", f"ref_audio_url: {error}", retry_after=1) from error
+        return self._with_words(audio, text)
+
+    def _with_words(self, audio: bytes, text: str | None) -> VoiceClip:
         return VoiceClip(audio, text if text and text.strip() else self.transcriber.transcribe_clip(audio))
 
     def composer(

@@ -12,6 +12,7 @@ from f5_tts_server.api.access import Access
 from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.catalogue import Catalogue
 from f5_tts_server.inference_types import Engine
+from f5_tts_server.remote_files import Fetcher
 from f5_tts_server.settings import Settings
 from f5_tts_server.text import Lexicon
 from f5_tts_server.text.lexicon import CheckTranscription
@@ -51,7 +52,8 @@ class Services:
     """Everything that routers work with; made once by the application. ``sample_rate`` is the model's, in hertz.
 
     ``lexicon`` is the server's own; ``check_transcription`` refuses, by a ValueError, what the model cannot speak.
-    ``measuring``: uploads that are decoded at a time; the others wait, without a thread.
+    ``fetcher`` gets references that requests name by URL. ``measuring``: uploads that are decoded at a time; the others
+    wait, without a thread.
     """
 
     settings: Settings
@@ -64,6 +66,7 @@ class Services:
     check_transcription: CheckTranscription
     consents: ConsentFolder
     dictionaries: DictionaryFolder
+    fetcher: Fetcher
     sample_rate: int = 24_000
     measuring: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
 
@@ -79,4 +82,5 @@ class Services:
             settings.fallback_voice,
             self.lexicon,
             self.check_transcription,
+            self.fetcher,
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +303,28 @@ def test_what_is_no_exported_voice_is_refused(client: httpx.Client) -> None:
     assert (reply.status_code, reply.json()["error"]["code"]) == (422, "invalid_voice_file")
     assert client.post("/v1/audio/voices/import", data={"name": "x"}, files={"other": b"x"}).status_code == 422
     assert client.get("/v1/audio/voices/nobody/export").status_code == 404
+
+
+def test_a_reference_is_taken_from_an_allowed_host(serve: Callable[..., ServerThread], tmp_path: Path) -> None:
+    """The same samples as with the clip in the request; elsewhere the field and the reason are named."""
+    (tmp_path / "clip.wav").write_bytes(CLIP)
+    files = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+    threading.Thread(target=files.serve_forever, daemon=True).start()
+    host = f"http://127.0.0.1:{files.server_port}"
+    body: dict[str, Any] = {"gen_text": "Hello.", "ref_text": TEXT, "seed": 1}
+    with httpx.Client(base_url=serve(reference_hosts=(host,)).url, timeout=30) as client:
+        there = client.post("/v1/generate", json={**body, "ref_audio_url": f"{host}/clip.wav"})
+        here = client.post("/v1/generate", json={**body, "ref_audio_base64": base64.b64encode(CLIP).decode()})
+        assert there.status_code == 200, there.text
+        assert there.json()["audio_base64"] == here.json()["audio_base64"]
+        for fields, code, param in (
+            ({"ref_audio_url": f"{host}/nothing.wav"}, "reference_url_failed", "ref_audio_url"),
+            ({"ref_audio_url": "http://127.0.0.1:1/clip.wav"}, "reference_url_refused", "ref_audio_url"),
+            ({"ref_audio_url": f"{host}/clip.wav", "voice": "ada"}, "invalid_request", "voice"),
+            ({"ref_audio_url": "x" * 3000}, "invalid_request", "ref_audio_url"),
+        ):
+            reply = client.post("/v1/generate", json={**body, **fields})
+            error = reply.json()["error"]
+            assert (reply.status_code, error["code"], error["param"]) == (422, code, param), error
+    files.shutdown()
+    files.server_close()
