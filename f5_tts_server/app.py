@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -43,6 +45,9 @@ from f5_tts_server.voices.dictionaries import DictionaryFolder
 from f5_tts_server.voices.store import VoiceError, VoiceStore
 from f5_tts_server.voices.transcription import Transcriber
 
+if TYPE_CHECKING:
+    from f5_tts_server.tracing import Tracing
+
 EMBEDDED_VOICES = Path(__file__).parent / "embedded" / "assets"
 
 PROBE_PATHS = ("/livez", "/readyz", "/metrics", "/v1/health")
@@ -69,9 +74,12 @@ def create_app(
     """
     settings = settings or read_settings()
     models = catalogue(settings, defaults)
+    tracing = _tracing()
     engine: TTSEngine | ModelPool
     if settings.models_file is None:
-        engine = engine_type(lambda: load(settings), settings.engine_options(), listener=EnglishListener())
+        engine = engine_type(
+            lambda: load(settings), settings.engine_options(), listener=EnglishListener(), tracer=tracing
+        )
     else:
         memory = settings.model_memory_mib
         engine = ModelPool(
@@ -82,6 +90,7 @@ def create_app(
             memory=None if memory is None else int(memory * MIB),
             engine_type=engine_type,
             listener=EnglishListener(),
+            tracer=tracing,
         )
 
     @asynccontextmanager
@@ -99,8 +108,17 @@ def create_app(
                 listener.close()
             await engine.drain(0 if engine.broken else settings.grace_s)
             await asyncio.to_thread(engine.stop)
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
 
-    app = FastAPI(title="F5-TTS server", description=DESCRIPTION, version=__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="F5-TTS server",
+        description=DESCRIPTION,
+        version=__version__,
+        lifespan=lifespan,
+        # Its spans have paths and queries, which name voices and titles of books.
+        telemetry={"tracing": False},
+    )
     app.state.settings = settings
     app.state.engine = engine
     app.state.voices = voices or VoiceStore(
@@ -133,6 +151,8 @@ def create_app(
     app.add_middleware(BodyMiddleware, settings=settings)
     app.add_middleware(OpenRequestsMiddleware, settings=settings)
     app.add_middleware(RequestIdMiddleware)
+    if tracing is not None:
+        app.add_middleware(tracing.middleware)
     return app
 
 
@@ -143,6 +163,25 @@ def _check_voice(entry: CatalogueEntry, voices: VoiceStore) -> None:
             voices.clip(entry.defaults.voice)
         except VoiceError as error:
             raise ValueError(f"model {entry.name}: defaults: voice: {error}") from error
+
+
+def _tracing() -> Tracing | None:
+    """Traces, where the standard variables say where they go. Raises ValueError in words for the operator."""
+    environment = os.environ
+    wanted = any(
+        environment.get(name)
+        for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER")
+    )
+    off = (
+        environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or environment.get("OTEL_TRACES_EXPORTER") == "none"
+    )
+    if off or not wanted:
+        return None
+    if any(find_spec(f"opentelemetry.{name}") is None for name in ("sdk", "exporter")):
+        raise ValueError("OTEL_* ask for traces: pip install -r requirements-otel.txt, or set OTEL_SDK_DISABLED=true")
+    from f5_tts_server.tracing import Tracing  # optional packages
+
+    return Tracing(__version__, frozenset(PROBE_PATHS))
 
 
 def _check_wyoming(host: str, port: int) -> None:

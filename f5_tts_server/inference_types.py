@@ -10,7 +10,7 @@ a segment.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Protocol
@@ -330,6 +330,33 @@ class Ticket(Protocol):
 
     def finish(self) -> None:
         """Say that no part will follow; the request ends when what it has is spoken. Harmless when repeated."""
+
+
+class Trace(Protocol):
+    """What is told of a request while it is worked on, from any thread. Times are the engine's clock's, in seconds."""
+
+    def stage(
+        self,
+        name: str,
+        start: float,
+        end: float,
+        attributes: Mapping[str, int | float] | None = None,
+        steps: tuple[float, ...] = (),
+    ) -> None:
+        """A stage that has ended; ``steps`` are when each step of a flow was done."""
+
+    def ended(self, event: Done | Failed, now: float) -> None:
+        """The engine has nothing more to do for it."""
+
+    def close(self, now: float) -> None:
+        """Its reader has read all of it, or will not. Harmless when repeated."""
+
+
+class Tracer(Protocol):
+    """Makes traces."""
+
+    def begin(self, request: GenerationRequest, now: float) -> Trace:
+        """Of a request that is taken in; called in the task that submits it."""
 
 
 class Engine(Protocol):

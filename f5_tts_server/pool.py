@@ -23,7 +23,7 @@ from f5_tts_server.catalogue import Catalogue, CatalogueEntry
 from f5_tts_server.engine.device import Device
 from f5_tts_server.engine.metrics import Metrics, gauge
 from f5_tts_server.engine.options import EngineOptions
-from f5_tts_server.inference_types import GenerationRequest, Listener, Programs, Refused
+from f5_tts_server.inference_types import GenerationRequest, Listener, Programs, Refused, Tracer
 from f5_tts_server.settings import MIB, Settings
 from f5_tts_server.tts_engine import EngineState, RequestTicket, TTSEngine
 
@@ -63,7 +63,7 @@ class ModelPool:
         idle_s: seconds without a request after which a model is unloaded; None is never.
         memory: bytes that loaded models may hold; None is no limit. What a model needs is known once it was loaded.
         clock: seconds, monotonic.
-        listener: of each engine, see `TTSEngine`.
+        listener: of each engine, see `TTSEngine`; and so is ``tracer``.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class ModelPool:
         clock: Callable[[], float] = time.monotonic,
         engine_type: type[TTSEngine] = TTSEngine,
         listener: Listener | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._load = load
@@ -86,6 +87,7 @@ class ModelPool:
         self._clock = clock
         self._engine_type = engine_type
         self._listener = listener
+        self._tracer = tracer
         self.device = Device()
         self.models = {entry.name: Model(entry) for entry in catalogue.entries}
         self.metrics = _AllMetrics(self)
@@ -216,6 +218,7 @@ class ModelPool:
             device=self.device,
             metrics=model.metrics,
             listener=self._listener,
+            tracer=self._tracer,
         )
         self._wake.set()
         return model.engine

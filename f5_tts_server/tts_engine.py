@@ -47,6 +47,7 @@ from f5_tts_server.engine.stages.preprocess import Preprocess
 from f5_tts_server.engine.stages.request_queue import RequestQueue
 from f5_tts_server.engine.stages.thread import Stage, StageThread
 from f5_tts_server.inference_types import (
+    AudioChunk,
     Done,
     Event,
     Failed,
@@ -58,6 +59,8 @@ from f5_tts_server.inference_types import (
     Refused,
     RequestError,
     Speech,
+    Trace,
+    Tracer,
 )
 from f5_tts_server.limits import STEPS_MAX
 
@@ -88,6 +91,7 @@ class TTSEngine:
         device: what it shares with the engines of other models; by default it is alone.
         metrics: where it counts, if an engine before it has counted there.
         listener: says when words are said, for models that do not plan it.
+        tracer: is told what is done for each request, and when.
 
     ``stages`` are what the threads repeat, by name; complete when `load` has returned.
     """
@@ -105,6 +109,7 @@ class TTSEngine:
         device: Device | None = None,
         metrics: Metrics | None = None,
         listener: Listener | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._make_programs = load
         self.options = options
@@ -112,6 +117,7 @@ class TTSEngine:
         self.metrics = metrics or Metrics()
         self._device = device or Device()
         self._listener = listener
+        self._tracer = tracer
         self.state = EngineState.LOADING
         self.failure: str | None = None  # why the engine is broken
         self._drained_by = math.inf  # when a draining engine ends what is left
@@ -232,6 +238,7 @@ class TTSEngine:
                 on_read=self._requests.wake.set,
                 on_end=lambda event: self._ended(job, event),
             ),
+            trace=None if self._tracer is None else self._tracer.begin(request, now),
         )
         self._device.usage.began(request.caller)
         for part in request.parts:
@@ -241,7 +248,7 @@ class TTSEngine:
         # A stage that died between the check and here has already failed the requests it knew of.
         if not self._takes_in and self.state is not EngineState.DRAINING:
             job.events.end(Failed(self._not_ready()))
-        return RequestTicket(self, job)
+        return RequestTicket(self, job, self._clock)
 
     def _count_text(self, caller: str, part: Part) -> None:
         if caller and isinstance(part, Speech):
@@ -324,6 +331,8 @@ class TTSEngine:
             self.metrics.key_seconds.labels(caller).inc(seconds)
             log.info("usage of %s: %.2f s of audio", caller, seconds, extra={"request_id": request_id})
         self.metrics.requests.labels(_outcome(event)).inc()
+        if job.trace is not None:
+            job.trace.ended(event, self._clock())
         if isinstance(event, Done):
             metadata = event.metadata
             self.metrics.audio_seconds.inc(metadata.duration)
@@ -519,8 +528,9 @@ class TTSEngine:
 class RequestTicket:
     """Implements `inference_types.Ticket`."""
 
-    def __init__(self, engine: TTSEngine, job: Job) -> None:
+    def __init__(self, engine: TTSEngine, job: Job, clock: Callable[[], float]) -> None:
         self.request_id = job.id
+        self._clock = clock
         self._engine = engine
         self._job = job
         self._chars = sum(len(part.text) for part in job.request.parts if isinstance(part, Speech))
@@ -530,11 +540,29 @@ class RequestTicket:
         await self._job.events.accepted()
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        return self._job.events.read()
+        return self._job.events.read() if self._job.trace is None else self._traced(self._job.trace)
+
+    async def _traced(self, trace: Trace) -> AsyncIterator[Event]:
+        """The events; tells how long they were sent, from the first audio to the end or until nobody read on."""
+        first: float | None = None
+        chunks = 0
+        try:
+            async for event in self._job.events.read():
+                if isinstance(event, AudioChunk):
+                    chunks += 1
+                    first = self._clock() if first is None else first
+                yield event
+        finally:
+            now = self._clock()
+            if first is not None:
+                trace.stage("send", first, now, {"chunks": chunks})
+            trace.close(now)
 
     def cancel(self) -> None:
         error = RequestError(499, "cancelled", f"request {self.request_id} was cancelled by its client")
         self._job.events.end(Failed(error), discard=True)
+        if self._job.trace is not None:
+            self._job.trace.close(self._clock())
 
     def append(self, part: Part) -> None:
         job = self._job

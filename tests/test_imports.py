@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "models": {"f5", "embedded"},
     "loading": {"inference_types", "f5", "embedded", "models", "settings"},
     "json_log": set(),
+    "tracing": {"inference_types"},
     "jobs": {"files", "limits", "text"},
     "api": {
         "files",
@@ -81,6 +82,7 @@ MAY_IMPORT = {
         "loading",
         "jobs",
         "json_log",
+        "tracing",
         "text",
         "offline",
     },

@@ -22,6 +22,7 @@ from f5_tts_server.inference_types import (
     PreparedReference,
     RequestError,
     Samples,
+    Trace,
 )
 
 
@@ -30,13 +31,22 @@ class Job:
 
     ``parts`` and ``complete`` are guarded by ``lock``. The fields under "request queue" are guarded by that stage's
     lock. ``script`` belongs to the preprocess thread. ``playback`` says when its audio is due.
+    ``trace`` is where stages tell what they did for it, where anybody wants to know.
     ``alive`` goes from true to false once; every stage looks at it before it works for the job.
     """
 
     def __init__(
-        self, request: GenerationRequest, *, arrival: int, now: float, due: float, events: EventBuffer
+        self,
+        request: GenerationRequest,
+        *,
+        arrival: int,
+        now: float,
+        due: float,
+        events: EventBuffer,
+        trace: Trace | None = None,
     ) -> None:
         self.request = request
+        self.trace = trace
         self.id = request.request_id  # for people; clients choose it, so it need not be unique
         self.arrival = arrival  # the engine's own key
         self.submitted = now
@@ -78,6 +88,7 @@ class Assignment:
     job: Job
     urgent: bool  # its listener has nothing to listen to
     position: float  # seconds into the clip at which the segment begins
+    since: float
 
 
 @dataclass(slots=True)
@@ -140,6 +151,8 @@ class Segment:
     silence: float  # seconds before it
     known: bool  # whether the listener knows its part's language
     position: float  # seconds into the clip at which it begins, as far as lengths were known
+    inserted: float = 0.0  # when its flow began; of traced ones, as the next
+    stepped: list[float] = field(default_factory=list)  # when each step was done
 
     @property
     def due(self) -> float:

@@ -39,6 +39,7 @@ class _Turn:
 
     fences: dict[int, tuple[list[Key], Callable[[], object]]]
     frames: dict[int, int]  # by job
+    traced: dict[int, list[Segment]]  # by bucket
     rows: int
     started: float
     full: bool
@@ -117,6 +118,7 @@ class Inference:
         if not self._scheduler.holds(placement):
             return  # an insertion before this one failed and began the bucket anew
         segment = self._segments[placement.key]
+        segment.inserted, segment.stepped = self._clock(), []
         try:
             self._states[placement.bucket] = self._programs.insert(
                 self._states[placement.bucket], segment.prefilled, placement.slot
@@ -125,7 +127,7 @@ class Inference:
             self._failed(placement.bucket, [placement.key], error)
 
     def _dispatch(self, batches: list[Batch]) -> None:
-        turn = _Turn({}, {}, 0, self._clock(), self._scheduler.full)
+        turn = _Turn({}, {}, {}, 0, self._clock(), self._scheduler.full)
         for batch in batches:
             rows = [
                 StepRow(row.slot, segment.schedule, row.index, segment.job.request.cfg_strength)
@@ -147,6 +149,8 @@ class Inference:
                 segment = self._segments[key]
                 number = segment.job.arrival
                 turn.frames[number] = turn.frames.get(number, 0) + segment.plan.frames
+                if segment.job.trace is not None:
+                    turn.traced.setdefault(batch.bucket, []).append(segment)
         if turn.fences:
             self._turns.append(turn)
 
@@ -158,6 +162,7 @@ class Inference:
                 for later in self._turns:
                     later.fences.pop(bucket, None)
                 self._failed(bucket, keys, error)
+                turn.traced.pop(bucket, None)
             else:
                 self._failures = 0
         now = self._clock()
@@ -166,6 +171,9 @@ class Inference:
         self._ledger.advance(turn.frames, seconds, full=turn.full)
         self._metrics.turn_seconds.observe(seconds)
         self._metrics.rows.inc(turn.rows)
+        for bucket in turn.fences:
+            for segment in turn.traced.get(bucket, ()):
+                _trace_step(segment, now)
 
     def _take(self, placement: Placement) -> None:
         segment = self._segments.pop(placement.key)
@@ -197,3 +205,13 @@ class Inference:
             else:
                 self._metrics.restarts.inc()
                 self._schedule(segment, alone=key in suspects)
+
+
+def _trace_step(segment: Segment, now: float) -> None:
+    """A step of a segment is done; the last one ends the flow."""
+    trace = segment.job.trace
+    assert trace is not None  # or nobody would count
+    segment.stepped.append(now)
+    if len(segment.stepped) == segment.job.request.nfe:
+        about = {"segment": segment.index, "frames": segment.plan.frames, "bucket": segment.prefilled.bucket}
+        trace.stage("flow", segment.inserted, now, about, tuple(segment.stepped))

@@ -62,6 +62,7 @@ class _Clip:
         self.end: End | None = None
         self.index = 0  # of the segment that comes next
         self.frame = 0  # of that segment, the next to vocode
+        self.vocoding_since = 0.0
         self.samples = 0  # given to the encoder
         self.chunks = 0
         self._rate = sample_rate
@@ -279,6 +280,8 @@ class Postprocess:
         start = first + clip.frame
         stop = min(start + self._programs.vocode_block, last)
         began = self._clock()
+        if clip.frame == 0:
+            clip.vocoding_since = began
         samples = self._programs.vocode(taken.mel, start, stop)
         # The first block waits for the last step of the flow.
         self._ledger.vocoded(clip.job.arrival, stop - start, self._clock() - began if clip.frame else None)
@@ -301,6 +304,9 @@ class Postprocess:
             clip.place(segment)
             if segment.job.request.open and not segment.more:
                 clip.flush()
+            if clip.job.trace is not None:
+                about = {"segment": segment.index, "frames": last - first}
+                clip.job.trace.stage("vocoder", clip.vocoding_since, self._clock(), about)
             del clip.waiting[clip.index]
             clip.index += 1
             clip.frame = 0

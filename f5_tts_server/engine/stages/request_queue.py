@@ -89,7 +89,8 @@ class RequestQueue:
         with self._lock:
             for job in [j for j in self._all() if not j.alive]:
                 self._forget(job)
-            assignments = [Assignment(job, job.urgent, job.seconds_planned) for job in self._activate() + self._later()]
+            chosen, now = self._activate() + self._later(), self._clock()
+            assignments = [Assignment(job, job.urgent, job.seconds_planned, now) for job in chosen]
             quiet = not self._active and not self._waiting
         for assignment in assignments:
             # There is room: a job is in this channel at most once.
@@ -131,6 +132,8 @@ class RequestQueue:
     def prepared(self, assignment: Assignment, what: Prepared, seconds: float = 0.0) -> None:
         """The preprocess stage is done with a job it was handed; ``seconds`` of audio were planned."""
         job = assignment.job
+        if job.trace is not None and what in (Prepared.SEGMENT, Prepared.LAST):
+            job.trace.stage("preprocess", assignment.since, self._clock(), {"segment": job.script.segments - 1})
         with self._lock:
             job.preparing = False
             if what in (Prepared.SEGMENT, Prepared.LAST):
@@ -201,6 +204,8 @@ class RequestQueue:
             self._waiting.remove(job)
             self._active[job.arrival] = job
             job.active = job.preparing = True
+            if job.trace is not None:
+                job.trace.stage("queue", job.submitted, now)
             started.append(job)
             places -= 1
             taken += 1
