@@ -1,8 +1,8 @@
 """Trains the embedded voice's flow model: `python -m training.train_flow --start FOLDER --minutes 60`.
 
 The model is `f5.dit.DiT` itself in its named configuration "embedded"; this file adds the conditional flow matching
-loss with F5-TTS's infilling mask (arXiv 2410.06885, section 3). From `GUIDED_FROM` of its time on a run learns its
-own guided velocity (model guidance, arXiv 2502.12154), so that one pass a step says what two did.
+loss with F5-TTS's infilling mask (arXiv 2410.06885, section 3). What it gives needs guidance, two passes a step;
+`training.distil_flow` makes one pass of them.
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ SHARES = (0.75, 0.25)
 MASKED = (0.5, 1.0)
 READ_EVERY = 50  # batches; shards may be added meanwhile
 DROP_AUDIO, DROP_BOTH = 0.05, 0.1
-GUIDED_FROM = 1.0  # of the time: never. With less, `cfg_strength` in `embedded.config` has to be 0
-GUIDANCE_WEIGHT = 0.5  # w; where the loss is least, the velocity is guided by w / (1 − w) = 1
 SHARE_OF_KIND = {"default": 0.45, "altered": 0.15, "shipped": 0.3, "others": 0.1}
 Tree = Any
 _NO_SAMPLES = np.zeros(0, np.float32)
@@ -65,8 +63,9 @@ class Batch:
 class Corpus:
     """Every shard of a folder, in memory: the flow's part of each, grouped by session and by whose voice it is."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._read = folder, set[Path]()
+    def __init__(self, folder: Path, shapes: tuple[tuple[int, int], ...] = SHAPES) -> None:
+        """`shapes`: rows × frames of the batches, as often as `SHARES` says."""
+        self._folder, self._read, self._shapes = folder, set[Path](), shapes
         self.sessions: dict[str, list[list[Spoken]]] = defaultdict(list)  # kind of voice → its sessions
         self.read()
         if not self.sessions:
@@ -110,7 +109,7 @@ class Corpus:
         for number in count(1):
             if number % READ_EVERY == 0:
                 self.read()
-            size, n = SHAPES[rng.choice(len(SHAPES), p=SHARES)]
+            size, n = self._shapes[rng.choice(len(self._shapes), p=SHARES)]
             rows: list[tuple[np.ndarray, np.ndarray]] = []
             while len(rows) < size:
                 row = self.row(rng, n)
@@ -154,47 +153,36 @@ def exported(folder: Path) -> DiT:
     return model
 
 
-def flow_loss(model: DiT, guided: bool | jax.Array, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
-    """Mean squared error of the predicted velocity over the masked frames.
+def masked_frames(batch: dict[str, jax.Array]) -> jax.Array:
+    """Which frames of a batch are to be made, bool [b, n, 1]."""
+    index = jnp.arange(batch["mel"].shape[1])[None, :]
+    return ((index >= batch["first"][:, None]) & (index < batch["last"][:, None]))[..., None]
 
-    The truth is x1 − x0; `guided` adds to it `GUIDANCE_WEIGHT` times what the text and the reference change in the
-    model's own velocity.
-    """
-    mel, frames = batch["mel"], batch["frames"]
-    b, n, _ = mel.shape
+
+def mean_square(difference: jax.Array, masked: jax.Array) -> jax.Array:
+    """Of the frames [b, n, mel] that are masked [b, n, 1]."""
+    return jnp.sum(jnp.square(difference) * masked) / (jnp.sum(masked) * difference.shape[-1])
+
+
+def flow_loss(model: DiT, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
+    """Mean squared error of the predicted velocity, whose truth is x1 − x0, over the masked frames."""
+    mel, frames, masked = batch["mel"], batch["frames"], masked_frames(batch)
     noise_key, time_key, drop_key = jax.random.split(key, 3)
-    index = jnp.arange(n)[None, :]
-    masked = ((index >= batch["first"][:, None]) & (index < batch["last"][:, None]))[..., None]
     x0 = jax.random.normal(noise_key, mel.shape)
     # Stratified over the batch: less variance than independent draws. Bent as sway sampling bends its steps, so that
     # early times, which few steps lean on most, are learnt best.
-    t = 1 - jnp.cos(jnp.pi / 2 * ((jax.random.uniform(time_key) + jnp.arange(b) / b) % 1.0))
+    t = 1 - jnp.cos(jnp.pi / 2 * ((jax.random.uniform(time_key) + jnp.arange(len(mel)) / len(mel)) % 1.0))
     x = (1 - t[:, None, None]) * x0 + t[:, None, None] * mel
-    heard = jnp.where(masked, 0.0, mel)
-
-    def velocity(by: DiT, drop_audio: bool | jax.Array, drop_text: bool | jax.Array) -> jax.Array:
-        text = by.embed_text(batch["tokens"], frames, drop_text)
-        cond = jnp.where(drop_audio, 0.0, heard)
-        return by.velocity(x, by.fix_inputs(cond, text), by.modulations(t), frames)
-
     draw = jax.random.uniform(drop_key, (2,))
     drop_both = draw[0] < DROP_BOTH
-    made = velocity(model, (draw[1] < DROP_AUDIO) | drop_both, drop_both)
-    truth = mel - x0
-    graphdef, params = nnx.split(model)
-    fixed = jax.lax.stop_gradient(params)
-
-    def guidance() -> jax.Array:
-        return GUIDANCE_WEIGHT * (jax.lax.stop_gradient(made) - velocity(nnx.merge(graphdef, fixed), True, True))
-
-    truth += jax.lax.cond(guided & ~drop_both, guidance, lambda: jnp.zeros_like(made))
-    return jnp.sum(jnp.square(made - truth) * masked) / (jnp.sum(masked) * mel.shape[-1])
+    cond = jnp.where(masked | (draw[1] < DROP_AUDIO) | drop_both, 0.0, mel)
+    fixed = model.fix_inputs(cond, model.embed_text(batch["tokens"], frames, drop_both))
+    return mean_square(model.velocity(x, fixed, model.modulations(t), frames) - (mel - x0), masked)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=2)
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
 def train_step(
     graphdef: nnx.GraphDef[DiT],
-    guided: jax.Array,
     state: Tree,
     key: jax.Array,
     rate: jax.Array,
@@ -203,7 +191,7 @@ def train_step(
     """One update; returns the state, which is donated, and the loss."""
 
     def loss_of(params: Tree) -> jax.Array:
-        return flow_loss(nnx.merge(graphdef, params), guided, jax.random.fold_in(key, state["step"]), batch)
+        return flow_loss(nnx.merge(graphdef, params), jax.random.fold_in(key, state["step"]), batch)
 
     loss, gradient = jax.value_and_grad(loss_of)(state["params"])
     return stepped(state, gradient, rate), {"loss": loss}
@@ -218,7 +206,7 @@ def main() -> None:
     key = jax.random.key(arguments.seed)
 
     def update(state: Tree, rate: float, progress: float, batch: Batch) -> tuple[Tree, dict[str, jax.Array]]:
-        return train_step(graphdef, jnp.array(progress >= GUIDED_FROM), state, key, jnp.float32(rate), vars(batch))
+        return train_step(graphdef, state, key, jnp.float32(rate), vars(batch))
 
     def seconds_of(batch: Batch) -> float:
         return float(batch.frames.sum()) * CONFIG.mel.hop / CONFIG.mel.sample_rate
