@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,11 @@ class ConsentFolder:
         if self._folder is None or not self._folder.is_dir():
             return []
         ids = [path.stem for path in self._folder.glob("cons_*.json") if CONSENT_ID.fullmatch(path.stem)]
-        return sorted((self.get(one) for one in ids), key=lambda consent: (consent.created, consent.id))
+        found = []
+        for one in ids:
+            with suppress(UnknownConsent):  # another server may have removed it meanwhile
+                found.append(self.get(one))
+        return sorted(found, key=lambda consent: (consent.created, consent.id))
 
     def get(self, consent_id: str) -> Consent:
         """One of them. Raises UnknownConsent, and ValueError where its file is damaged."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from tests.server import ServerThread, serving
 from tests.toy_programs import ToyPrograms
+
+if TYPE_CHECKING:
+    from elevenlabs import ElevenLabs
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +35,21 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., ServerThread]]:
             return stack.enter_context(serving(folder, programs or ToyPrograms(), **settings))
 
         yield start
+
+
+@pytest.fixture
+def own(serve: Callable[..., ServerThread]) -> ServerThread:
+    """One that a test may change."""
+    return serve()
+
+
+@pytest.fixture
+def elevenlabs(own: ServerThread) -> Iterator[ElevenLabs]:
+    """ElevenLabs' SDK, calling `own`."""
+    from elevenlabs import ElevenLabs
+
+    with httpx.Client(timeout=30) as session:
+        yield ElevenLabs(base_url=own.url, api_key="anything", httpx_client=session)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -22,24 +22,13 @@ from websockets.sync.client import connect
 from tests.server import ServerThread
 
 
-@pytest.fixture
-def own(serve: Callable[..., ServerThread]) -> ServerThread:
-    return serve()
-
-
-@pytest.fixture
-def sdk(own: ServerThread) -> Iterator[ElevenLabs]:
-    with httpx.Client(timeout=30) as client:
-        yield ElevenLabs(base_url=own.url, api_key="anything", httpx_client=client)
-
-
-def spoken(sdk: ElevenLabs, text: str, *locators: Locator) -> bytes:
+def spoken(elevenlabs: ElevenLabs, text: str, *locators: Locator) -> bytes:
     more: dict[str, Any] = {"pronunciation_dictionary_locators": list(locators)} if locators else {}
-    return b"".join(sdk.text_to_speech.convert("ada", text=text, output_format="pcm_24000", seed=1, **more))
+    return b"".join(elevenlabs.text_to_speech.convert("ada", text=text, output_format="pcm_24000", seed=1, **more))
 
 
-def test_a_dictionary_is_kept_and_speaks(own: ServerThread, sdk: ElevenLabs) -> None:
-    made = sdk.pronunciation_dictionaries.create_from_rules(
+def test_a_dictionary_is_kept_and_speaks(own: ServerThread, elevenlabs: ElevenLabs) -> None:
+    made = elevenlabs.pronunciation_dictionaries.create_from_rules(
         name="databases",
         description="of the tests",
         rules=[
@@ -48,17 +37,19 @@ def test_a_dictionary_is_kept_and_speaks(own: ServerThread, sdk: ElevenLabs) -> 
         ],
     )
     assert made.version_rules_num == 2
-    read = sdk.pronunciation_dictionaries.get(made.id)
+    read = elevenlabs.pronunciation_dictionaries.get(made.id)
     assert (read.name, read.description, read.latest_version_id) == ("databases", "of the tests", made.version_id)
     rules = [(rule.string_to_replace, rule.alias, rule.case_sensitive) for rule in read.rules if rule.type == "alias"]
     assert rules == [("SQL", "sequel", True), ("postgres", "post gress queue ell", False)]
-    listed = sdk.pronunciation_dictionaries.list()
+    listed = elevenlabs.pronunciation_dictionaries.list()
     assert [one.id for one in listed.pronunciation_dictionaries] == [made.id] and listed.has_more is False
 
     here = Locator(pronunciation_dictionary_id=made.id, version_id=made.version_id)
-    assert spoken(sdk, "We speak SQL to Postgres.", here) == spoken(sdk, "We speak sequel to post gress queue ell.")
-    assert spoken(sdk, "We speak SQL to Postgres.") != spoken(sdk, "We speak SQL to Postgres.", here)
-    assert spoken(sdk, "We speak sql.", here) == spoken(sdk, "We speak sql.")
+    assert spoken(elevenlabs, "We speak SQL to Postgres.", here) == spoken(
+        elevenlabs, "We speak sequel to post gress queue ell."
+    )
+    assert spoken(elevenlabs, "We speak SQL to Postgres.") != spoken(elevenlabs, "We speak SQL to Postgres.", here)
+    assert spoken(elevenlabs, "We speak sql.", here) == spoken(elevenlabs, "We speak sql.")
 
     address = f"ws://{own.host}/v1/text-to-speech/ada/stream-input?output_format=pcm_24000"
     locator = {"pronunciation_dictionary_id": made.id, "version_id": made.version_id}
@@ -72,21 +63,23 @@ def test_a_dictionary_is_kept_and_speaks(own: ServerThread, sdk: ElevenLabs) -> 
     assert audio["We speak SQL. "] == audio["We speak sequel. "]
 
 
-def test_pages_of_dictionaries(sdk: ElevenLabs) -> None:
+def test_pages_of_dictionaries(elevenlabs: ElevenLabs) -> None:
     made = {
-        sdk.pronunciation_dictionaries.create_from_rules(name=name, rules=[Alias(string_to_replace="a", alias="b")]).id
+        elevenlabs.pronunciation_dictionaries.create_from_rules(
+            name=name, rules=[Alias(string_to_replace="a", alias="b")]
+        ).id
         for name in ("one", "two", "three")
     }
-    first = sdk.pronunciation_dictionaries.list(page_size=2)
-    second = sdk.pronunciation_dictionaries.list(page_size=2, cursor=first.next_cursor)
+    first = elevenlabs.pronunciation_dictionaries.list(page_size=2)
+    second = elevenlabs.pronunciation_dictionaries.list(page_size=2, cursor=first.next_cursor)
     found = [one.id for page in (first, second) for one in page.pronunciation_dictionaries]
     assert (first.has_more, second.has_more) == (True, False)
     assert set(found) == made and len(found) == 3
 
 
-def test_what_no_dictionary_can_have_is_refused(own: ServerThread, sdk: ElevenLabs) -> None:
+def test_what_no_dictionary_can_have_is_refused(own: ServerThread, elevenlabs: ElevenLabs) -> None:
     with pytest.raises(ApiError) as caught:
-        sdk.pronunciation_dictionaries.create_from_rules(
+        elevenlabs.pronunciation_dictionaries.create_from_rules(
             name="x", rules=[Phoneme(string_to_replace="hello", phoneme="HH AH0 L OW1", alphabet="cmu-arpabet")]
         )
     assert caught.value.status_code == 422
@@ -114,9 +107,9 @@ def test_what_no_dictionary_can_have_is_refused(own: ServerThread, sdk: ElevenLa
 
 
 @pytest.mark.parametrize("name", ["dict_0000000000000000", "../../etc/passwd", "voice_0"])
-def test_an_unknown_dictionary_is_named(sdk: ElevenLabs, name: str) -> None:
+def test_an_unknown_dictionary_is_named(elevenlabs: ElevenLabs, name: str) -> None:
     with pytest.raises(ApiError) as caught:
-        spoken(sdk, "Hello.", Locator(pronunciation_dictionary_id=name, version_id=name))
+        spoken(elevenlabs, "Hello.", Locator(pronunciation_dictionary_id=name, version_id=name))
     assert caught.value.status_code == 404
     assert caught.value.body["detail"]["param"] == "pronunciation_dictionary_locators"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -18,42 +18,31 @@ CLIP = file(speech(4))
 WORDS: Any = {"additional_body_parameters": {"ref_text": TEXT}}
 
 
-@pytest.fixture
-def own(serve: Callable[..., ServerThread]) -> ServerThread:
-    return serve()
-
-
-@pytest.fixture
-def sdk(own: ServerThread) -> Iterator[ElevenLabs]:
-    with httpx.Client(timeout=30) as client:
-        yield ElevenLabs(base_url=own.url, api_key="anything", httpx_client=client)
-
-
-def test_a_voice_is_added_found_used_and_deleted(sdk: ElevenLabs) -> None:
-    made = sdk.voices.ivc.create(
+def test_a_voice_is_added_found_used_and_deleted(elevenlabs: ElevenLabs) -> None:
+    made = elevenlabs.voices.ivc.create(
         name="Dora", files=[("clip.wav", CLIP)], description="from the tests", request_options=WORDS
     )
     assert made.requires_verification is False
-    voice = sdk.voices.get(made.voice_id)
+    voice = elevenlabs.voices.get(made.voice_id)
     assert (voice.name, voice.category, voice.description) == ("Dora", "cloned", "from the tests")
     assert voice.settings is not None and voice.settings.speed == 1.0
-    assert made.voice_id in [voice.voice_id for voice in sdk.voices.get_all().voices]
-    data = b"".join(sdk.text_to_speech.convert(made.voice_id, text="Hello.", output_format="ulaw_8000"))
+    assert made.voice_id in [voice.voice_id for voice in elevenlabs.voices.get_all().voices]
+    data = b"".join(elevenlabs.text_to_speech.convert(made.voice_id, text="Hello.", output_format="ulaw_8000"))
     assert data and len(data) % 160 == 0
-    assert sdk.voices.delete(made.voice_id).status == "ok"
+    assert elevenlabs.voices.delete(made.voice_id).status == "ok"
     with pytest.raises(ApiError) as caught:
-        sdk.voices.get(made.voice_id)
+        elevenlabs.voices.get(made.voice_id)
     assert caught.value.status_code == 404
 
 
-def test_search_filters_sorts_and_turns_pages(sdk: ElevenLabs) -> None:
+def test_search_filters_sorts_and_turns_pages(elevenlabs: ElevenLabs) -> None:
     for name in ("Zoe", "anna"):
-        sdk.voices.ivc.create(name=name, files=[CLIP], description="a Visitor", request_options=WORDS)
+        elevenlabs.voices.ivc.create(name=name, files=[CLIP], description="a Visitor", request_options=WORDS)
     everyone = ["Ada", "anna", "Ben", "Cleo", "Zoe"]
     names = []
     token = None
     while True:
-        page = sdk.voices.search(page_size=2, sort="name", next_page_token=token)
+        page = elevenlabs.voices.search(page_size=2, sort="name", next_page_token=token)
         assert page.total_count == 5
         names.append([voice.name for voice in page.voices])
         token = page.next_page_token
@@ -63,7 +52,7 @@ def test_search_filters_sorts_and_turns_pages(sdk: ElevenLabs) -> None:
     assert names == [everyone[:2], everyone[2:4], everyone[4:]]
 
     def found(**query: Any) -> list[str | None]:
-        return [voice.name for voice in sdk.voices.search(**query).voices]
+        return [voice.name for voice in elevenlabs.voices.search(**query).voices]
 
     visitors = {"Zoe", "anna"}  # by age, which is told in whole seconds: in either order
     assert set(found(search="visitor")) == visitors
@@ -92,10 +81,10 @@ def test_a_wrong_search_is_refused_by_name(client: httpx.Client, query: dict[str
     assert reply.json()["detail"]["param"] == param
 
 
-def test_what_no_voice_can_be_made_of_is_refused(own: ServerThread, sdk: ElevenLabs) -> None:
+def test_what_no_voice_can_be_made_of_is_refused(own: ServerThread, elevenlabs: ElevenLabs) -> None:
     def refused(status: int, param: str | None, told: str, **fields: Any) -> None:
         with pytest.raises(ApiError) as caught:
-            sdk.voices.ivc.create(**{"name": "New", "files": [CLIP], "request_options": WORDS, **fields})
+            elevenlabs.voices.ivc.create(**{"name": "New", "files": [CLIP], "request_options": WORDS, **fields})
         detail = caught.value.body["detail"]
         assert (caught.value.status_code, detail["param"]) == (status, param)
         assert told in detail["message"]
@@ -112,67 +101,67 @@ def test_what_no_voice_can_be_made_of_is_refused(own: ServerThread, sdk: ElevenL
         assert client.delete("/v1/voices/ada").status_code == 403
 
 
-def test_the_settings_of_a_voice(sdk: ElevenLabs) -> None:
-    assert sdk.voices.settings.get_default() == sdk.voices.settings.get("ada")
+def test_the_settings_of_a_voice(elevenlabs: ElevenLabs) -> None:
+    assert elevenlabs.voices.settings.get_default() == elevenlabs.voices.settings.get("ada")
     with pytest.raises(ApiError) as caught:
-        sdk.voices.settings.get("nobody")
+        elevenlabs.voices.settings.get("nobody")
     assert caught.value.status_code == 404
     with pytest.raises(ApiError) as caught:
-        sdk.voices.settings.update("ada", request=sdk.voices.settings.get_default())
+        elevenlabs.voices.settings.update("ada", request=elevenlabs.voices.settings.get_default())
     assert caught.value.status_code == 403
 
 
-def test_settings_that_are_kept_with_a_voice_are_spoken_with(sdk: ElevenLabs) -> None:
+def test_settings_that_are_kept_with_a_voice_are_spoken_with(elevenlabs: ElevenLabs) -> None:
     """It answered 501. What a text asks for goes before what is kept, and the rest stays as it was given."""
-    made = sdk.voices.ivc.create(name="Dora", files=[CLIP], request_options=WORDS).voice_id
+    made = elevenlabs.voices.ivc.create(name="Dora", files=[CLIP], request_options=WORDS).voice_id
 
     def seconds(**fields: Any) -> float:
-        audio = sdk.text_to_speech.convert(
+        audio = elevenlabs.text_to_speech.convert(
             made, text="Hello there, all of you.", output_format="pcm_24000", seed=1, **fields
         )
         return len(b"".join(audio)) / 48_000
 
     usual = seconds()
-    assert sdk.voices.settings.update(made, request=VoiceSettings(speed=2.0, stability=0.1)).status == "ok"
-    kept = sdk.voices.settings.get(made)
+    assert elevenlabs.voices.settings.update(made, request=VoiceSettings(speed=2.0, stability=0.1)).status == "ok"
+    kept = elevenlabs.voices.settings.get(made)
     assert (kept.speed, kept.stability, kept.similarity_boost) == (2.0, 0.1, 0.75)
-    assert sdk.voices.get(made).settings == kept
+    assert elevenlabs.voices.get(made).settings == kept
     assert seconds() == seconds(voice_settings=VoiceSettings(speed=2.0)) < 0.7 * usual
     assert seconds(voice_settings=VoiceSettings(speed=1.0)) == usual
     for wrong, param in (({"speed": 9}, "speed"), ({"stability": 1.5}, "stability")):
         with pytest.raises(ApiError) as caught:
-            sdk.voices.settings.update(made, request=wrong)  # type: ignore[arg-type]
+            elevenlabs.voices.settings.update(made, request=wrong)  # type: ignore[arg-type]
         assert (caught.value.status_code, caught.value.body["detail"]["param"]) == (422, param)
 
 
-def test_a_voice_is_edited(own: ServerThread, sdk: ElevenLabs) -> None:
+def test_a_voice_is_edited(own: ServerThread, elevenlabs: ElevenLabs) -> None:
     """It answered 501. What the form does not have stays; a new recording takes the old one's place under the same id."""
-    made = sdk.voices.ivc.create(
+    made = elevenlabs.voices.ivc.create(
         name="Dora", files=[CLIP], description="first", labels={"language": "en"}, request_options=WORDS
     ).voice_id
     before = own.voices.get(made)
-    assert sdk.voices.update(made, name="Dora Two", labels={"accent": "british"}).status == "ok"
-    voice = sdk.voices.get(made)
+    assert elevenlabs.voices.update(made, name="Dora Two", labels={"accent": "british"}).status == "ok"
+    voice = elevenlabs.voices.get(made)
     assert (voice.name, voice.description, voice.labels) == ("Dora Two", "first", {"accent": "british"})
     assert own.voices.get(made).clip == before.clip
     other = file(speech(6))
     words: Any = {"additional_body_parameters": {"ref_text": TEXT + " And again."}}
-    sdk.voices.update(made, name="dora two", files=[other], description="second", request_options=words)
+    elevenlabs.voices.update(made, name="dora two", files=[other], description="second", request_options=words)
     after = own.voices.get(made)
     assert (after.name, after.description, after.clip.text) == ("dora two", "second", TEXT + " And again.")
     assert after.labels == {"accent": "british"} and after.created == before.created
     assert after.report is not None and after.report["duration"] == pytest.approx(6, abs=0.01)
-    assert b"".join(sdk.text_to_speech.convert(made, text="Hello.", output_format="ulaw_8000"))
-    assert sdk.voices.delete(made).status == "ok"
+    assert b"".join(elevenlabs.text_to_speech.convert(made, text="Hello.", output_format="ulaw_8000"))
+    assert elevenlabs.voices.delete(made).status == "ok"
 
 
-def test_what_cannot_be_edited_is_refused_and_nothing_is_changed(own: ServerThread, sdk: ElevenLabs) -> None:
-    made = sdk.voices.ivc.create(name="Dora", files=[CLIP], request_options=WORDS).voice_id
+def test_what_cannot_be_edited_is_refused_and_nothing_is_changed(own: ServerThread, elevenlabs: ElevenLabs) -> None:
+    made = elevenlabs.voices.ivc.create(name="Dora", files=[CLIP], request_options=WORDS).voice_id
     before = own.voices.get(made)
 
     def refused(status: int, param: str | None, told: str, voice: str = made, **fields: Any) -> None:
         with pytest.raises(ApiError) as caught:
-            sdk.voices.update(voice, **{"name": "New", **fields})
+            elevenlabs.voices.update(voice, **{"name": "New", **fields})
         detail = caught.value.body["detail"]
         assert (caught.value.status_code, detail["param"]) == (status, param), detail
         assert told in detail["message"]
@@ -190,12 +179,12 @@ def test_what_cannot_be_edited_is_refused_and_nothing_is_changed(own: ServerThre
     assert own.voices.get(made) == before
 
 
-def test_the_account_has_characters_left_and_counts_voices(sdk: ElevenLabs) -> None:
-    before = sdk.user.subscription.get()
+def test_the_account_has_characters_left_and_counts_voices(elevenlabs: ElevenLabs) -> None:
+    before = elevenlabs.user.subscription.get()
     assert before.character_limit - before.character_count > 10**9
     assert (before.voice_slots_used, before.can_use_instant_voice_cloning) == (0, True)
-    sdk.voices.ivc.create(name="Dora", files=[CLIP], request_options=WORDS)
-    assert sdk.user.get().subscription.voice_slots_used == 1
+    elevenlabs.voices.ivc.create(name="Dora", files=[CLIP], request_options=WORDS)
+    assert elevenlabs.user.get().subscription.voice_slots_used == 1
 
 
 @pytest.mark.parametrize(

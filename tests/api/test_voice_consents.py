@@ -10,15 +10,11 @@ import httpx
 import openai
 import pytest
 
+from f5_tts_server.voices.consents import ConsentFolder
 from tests.clips import TEXT, file, silence, speech
 from tests.server import ServerThread
 
 CLIP = ("clip.wav", file(speech(4)), "audio/wav")
-
-
-@pytest.fixture
-def own(serve: Callable[..., ServerThread]) -> ServerThread:
-    return serve()
 
 
 @pytest.fixture
@@ -80,3 +76,14 @@ def test_what_is_no_consent_is_refused(own: ServerThread, sdk: openai.OpenAI) ->
 def test_consents_want_the_key(serve: Callable[..., ServerThread]) -> None:
     server = serve(api_keys=("secret-key-1",))
     assert httpx.get(f"{server.url}/v1/audio/voice_consents").status_code == 401
+
+
+def test_a_recording_that_another_server_deletes_meanwhile_is_left_out(own: ServerThread, sdk: openai.OpenAI) -> None:
+    """Listing reads the folder's names and then each file: one that had gone in between made a 404 of the list."""
+    folder = own.voices.folder
+    assert folder is not None
+    kept = ConsentFolder(folder / "consents").add("Kept", "en", b"recording")
+    # A name that leads nowhere is listed, and gone when it is read.
+    (folder / "consents" / "cons_0123456789abcdef.json").symlink_to(folder / "gone")
+    reply = httpx.get(f"{own.url}/v1/audio/voice_consents")
+    assert reply.status_code == 200 and [one["id"] for one in reply.json()["data"]] == [kept.id]
