@@ -44,6 +44,9 @@ _CHINESE = _Counting(
     point="点",
     units={
         "km/h": "公里每小时",
+        "km²": "平方公里",
+        "m²": "平方米",
+        "㎡": "平方米",
         "km": "公里",
         "m": "米",
         "cm": "厘米",
@@ -66,7 +69,10 @@ _JAPANESE = _Counting(
     percent="{}パーセント",
     point="点",
     units={
-        "km/h": "キロメートル毎時",
+        "km/h": "時速{}キロメートル",
+        "km²": "平方キロメートル",
+        "m²": "平方メートル",
+        "㎡": "平方メートル",
         "km": "キロメートル",
         "m": "メートル",
         "cm": "センチメートル",
@@ -84,7 +90,7 @@ _BY_CODE = {"zh": _CHINESE, "ja": _JAPANESE}
 EAST_ASIAN = frozenset(_BY_CODE)
 _FULL_WIDTH = str.maketrans("０１２３４５６７８９％．：", "0123456789%.:")
 # Measure words and units before which two is 两.
-_COUNTED = "个只条张本位天周块次点辆杯件座家种瓶把双句岁层台口间支头名场页步分倍千万亿年半米公里公斤元美欧英"
+_COUNTED = "个只条张本位天周块次点斤小分辆杯件座家种瓶把双句岁层台口间支头名场页步分倍千万亿年半米公里公斤元美欧英"
 _NUMBER = r"(?<![\d.])(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
 
 
@@ -174,16 +180,41 @@ class _Reader:
         return minus + self._counting.percent.format(self.number(number.lstrip("-−")))
 
     def money(self, match: re.Match[str]) -> str:
-        return self.number(match.group(2)) + self._counting.currencies[match.group(1)]
+        written = match.group(2)
+        if "." in written and self._counting.ones:  # 五点五元, not 五点五零元
+            written = written.rstrip("0").rstrip(".")
+        return self._count(written) + self._counting.currencies[match.group(1)]
 
     def quantity(self, match: re.Match[str]) -> str:
-        return self.number(match.group(1)) + self._counting.units[match.group(2)]
+        unit, written = self._counting.units[match.group(2)], match.group(1)
+        said = self.number(written) if match.group(2) in ("℃", "°C") else self._count(written)
+        return unit.format(said) if "{" in unit else said + unit
+
+    def _count(self, written: str) -> str:
+        """A number before what it counts."""
+        return "两" if written == "2" and self._counting.ones else self.number(written)
+
+    def percents(self, match: re.Match[str]) -> str:
+        first, last = (self._counting.percent.format(self.number(match.group(n))) for n in (1, 2))
+        return f"{first}{self._counting.to}{last}"
+
+    def fraction(self, match: re.Match[str]) -> str:
+        above, below = int(match.group(1)), int(match.group(2))
+        if above >= below:  # a date, or a score
+            return match.group()
+        return f"{self.whole(below)}分{'之' if self._counting.ones else 'の'}{self.whole(above)}"
+
+    def decade(self, match: re.Match[str]) -> str:
+        return self.digits(match.group())
 
     def range(self, match: re.Match[str]) -> str:
         return f"{self.number(match.group(1))}{self._counting.to}{self.number(match.group(2))}"
 
     def telephone(self, match: re.Match[str]) -> str:
-        return self.digits(match.group(), one="幺" if self._counting.ones else "一")
+        groups = re.findall(r"\d+", match.group())
+        one = "幺" if self._counting.ones else "一"
+        said = ("" if self._counting.ones else "、").join(self.digits(group, one=one) for group in groups)
+        return f"{'加' if self._counting.ones else 'プラス'}{said}" if match.group().startswith("+") else said
 
 
 @lru_cache(maxsize=len(_BY_CODE))
@@ -197,13 +228,20 @@ def _rules(code: str) -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], s
         (r"(?<!\d)([12]\d{3})[-/](0?[1-9]|1[0-2])[-/](0?[1-9]|[12]\d|3[01])(?!\d)", reader.date),
         (r"(?<!\d)[12]\d{3}(?=\s?年)", reader.year),
         (r"(?<![\d:])([01]?\d|2[0-4]):([0-5]\d)(?![\d:])", reader.time),
-        (r"(?<![\d.])(?:1\d{10}|0\d{1,3}-?\d{7,8})(?![\d.])", reader.telephone),
+        (
+            r"(?<![\d.+])(?:1\d{10}|1\d{2}[ -]\d{4}[ -]\d{4}|0\d{1,3}-?\d{7,8}|0\d{1,3}-\d{2,4}-\d{4})(?![\d.-])"
+            r"|\+\d{1,3}(?:[ -]\d{1,8}){1,4}(?!\d)",
+            reader.telephone,
+        ),
+        (r"(?<![\d./])([1-9]\d?)/([1-9]\d{0,2})(?![\d./])", reader.fraction),
         (rf"([{signs}])\s?({_NUMBER})", reader.money),
+        (rf"({_NUMBER})\s?%\s?[-~～–]\s?({_NUMBER})\s?%", reader.percents),
         (rf"({signed})\s?%", reader.percent),
         (rf"({signed})\s?({units})(?![A-Za-z/])", reader.quantity),
         (rf"({_NUMBER})\s?[-~～–]\s?({_NUMBER})(?![\d-])", reader.range),
     ]
     if code == "zh":
+        rules.append((r"(?<!\d)[05-9]0(?=后)", reader.decade))
         rules.append((rf"(?<![\d.第])2(?=\s?[{_COUNTED}])(?!月)", reader.counted))
     rules += [(signed, reader.bare), (r"\d+", reader.bare)]  # the latter after a point
     return [(re.compile(pattern), read) for pattern, read in rules]

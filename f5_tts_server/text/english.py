@@ -287,6 +287,10 @@ _RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     (re.compile(r"\b24/7\b"), lambda _: "twenty-four seven"),
     (re.compile(r"\b(\d{1,2})['′]\s?(\d{1,2})(?:\"|″|'')"), _feet),
     (
+        re.compile(r"(?<![\w.-])\+\d{1,3}(?:[ .-]\(?\d{1,5}\)?){2,5}(?![\w-])"),
+        lambda match: "plus " + ", ".join(digit_by_digit(group) for group in re.findall(r"\d+", match.group())),
+    ),
+    (
         re.compile(r"(?<![\w.-])\+?(?:\d{1,3}[ .-])?(?:\(\d{3}\)\s?|\d{3}[ .-])?\d{3}-\d{4}(?![\w-])"),
         lambda match: ", ".join(digit_by_digit(group) for group in re.findall(r"\d+", match.group())),
     ),

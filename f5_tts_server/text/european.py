@@ -16,7 +16,21 @@ from f5_tts_server.text.number_words import LANGUAGES, Forms, Language
 
 _MOST_DIGITS = 15  # of a number read as one; longer ones are read digit by digit
 _OF = {"fr": "de", "es": "de", "it": "di", "pt": "de"}  # between millions and what they count
+_FEMININE = frozenset("livre libra sterlina копейка Minute Stunde minute hora ora minuta godzina минута".split())
 _CODES = {"€": "EUR", "EUR": "EUR", "$": "USD", "USD": "USD", "£": "GBP", "GBP": "GBP"}
+
+
+_MILLIONS = re.compile(r"(?:mil+i|mill|milh)[oóãõ]\w*$")
+_RUSSIAN_ENDINGS = {
+    "й": ("n", "m"),
+    "я": ("n", "f"),
+    "е": ("n", "n"),
+    "го": ("g", "m"),
+    "му": ("d", "m"),
+    "м": ("p", "m"),
+    "ю": ("a", "f"),
+}
+"""Case and gender, as num2words calls them, of what is written behind an ordinal."""
 
 
 def normalize_european(text: str, code: str) -> str:
@@ -116,14 +130,31 @@ class _Reader:
 
     def _count(self, whole: str, names: Forms) -> str:
         words = self.cardinal(whole, before_noun=True)
-        feminine = names[0] in ("livre", "libra", "sterlina", "копейка")
-        if feminine and self._code == "ru":
-            words = self._say(int(whole), gender="f")
-        elif feminine:
-            words = re.sub(r"un$", "una" if self._code != "fr" else "une", words)
-            words = re.sub(r"um$", "uma", words)
-            words = re.sub(r"dois$", "duas", words)
-        return f"{words} {self._language.form(names, whole)}"
+        if names[0] in _FEMININE:
+            words = self._feminine(words, whole)
+        counted = self._language.form(names, whole)
+        if self._code not in _OF or not _MILLIONS.search(words):
+            return f"{words} {counted}"
+        return (
+            f"{words} d'{counted}"
+            if self._code == "fr" and counted[0] in "aeiou"
+            else f"{words} {_OF[self._code]} {counted}"
+        )
+
+    def _feminine(self, words: str, whole: str) -> str:
+        match self._code:
+            case "ru":
+                return self._say(int(whole), gender="f")
+            case "pl":
+                return "jedna" if words == "jeden" else re.sub(r"\bdwa$", "dwie", words)
+            case "de":
+                return re.sub(r"\bein$", "eine", words)
+            case "fr":
+                return re.sub(r"un$", "une", words)
+            case "pt":
+                return re.sub(r"dois$", "duas", re.sub(r"um$", "uma", words))
+            case _:
+                return re.sub(r"ún$|un$", "una", words)
 
     def percent(self, match: re.Match[str]) -> str:
         number = self._plain(match.group("number"))
@@ -132,11 +163,13 @@ class _Reader:
     def quantity(self, match: re.Match[str]) -> str:
         number = self._plain(match.group("number"))
         forms = self._language.units[match.group("unit")]
+        if number.isdecimal():
+            return self._count(number, forms)
         return f"{self.cardinal(number, before_noun=True)} {self._language.form(forms, number)}"
 
     def temperature(self, match: re.Match[str]) -> str:
         number = self._plain(match.group("number"))
-        scale = {"C": " Цельсия" if self._code == "ru" else " Celsius", None: ""}[match.group("scale")]
+        scale = f" {self._language.celsius}" if match.group("scale") else ""
         return f"{self.cardinal(number, before_noun=True)} {self._language.form(self._language.degrees, number)}{scale}"
 
     def time(self, match: re.Match[str]) -> str:
@@ -207,8 +240,58 @@ class _Reader:
             ending = "" if noun == "год" else "ego" if noun in ("года", "roku") else "y"
         return f"{before}{self._ordinal(number, ending)} {noun}"
 
+    def iso_date(self, match: re.Match[str]) -> str:
+        months = self._language.months
+        return self._date("", int(match.group("day")), months[int(match.group("month")) - 1], match.group("year"))
+
+    def year_abbreviation(self, match: re.Match[str]) -> str:
+        """ "w 1999 r.", "в 1999 г.", "1999 г."."""
+        within = match.group("in") is not None
+        noun = "roku" if self._code == "pl" else "году" if within else "года"
+        dot = "." if not match.string[match.end() :].strip() else ""  # which ends the sentence, too
+        return f"{match.group('in') or ''}{match.group('number')} {noun}{dot}"
+
+    def millions(self, match: re.Match[str]) -> str:
+        """ "5 Mio. €"."""
+        one, many = {"Mio": ("Million", "Millionen"), "Mrd": ("Milliarde", "Milliarden")}[match.group("size")]
+        number = self._plain(match.group("number"))
+        words = f"eine {one}" if number == "1" else f"{self.cardinal(number)} {many}"
+        return f"{words} Euro" if match.group("euro") else words
+
+    def span(self, match: re.Match[str]) -> str:
+        """ "10-20"; what does not go up is a result, or something else."""
+        first, last = (self._plain(match.group(name)) for name in ("first", "last"))
+        if float(first.replace(",", ".")) >= float(last.replace(",", ".")):
+            return match.group()
+        return self._language.range.format(self.cardinal(first), self.cardinal(last))
+
+    def until(self, match: re.Match[str]) -> str:
+        """The first hour of "9-17 Uhr"."""
+        return self._language.range.format(self._noun(self._say(int(match.group("first")))), "")
+
+    def german_ordinal(self, match: re.Match[str]) -> str:
+        """ "das 2. Mal", "im 19. Jahrhundert"."""
+        before = match.group("article").lower()
+        ending = "" if before in ("der", "die", "das") else "r" if before in ("ein", "mein", "sein", "ihr") else "n"
+        return f"{match.group('article')} {self._say(int(match.group('number')), 'ordinal')}{ending}"
+
+    def russian_ordinal(self, match: re.Match[str]) -> str:
+        """ "3-й", "1-я", "5-го"."""
+        case, gender = _RUSSIAN_ENDINGS[match.group("ending")]
+        return self._say(int(match.group("number")), "ordinal", case=case, gender=gender)
+
+    def polish_ordinal(self, match: re.Match[str]) -> str:
+        """ "3. miejsce": of the gender that the noun's last letter has most often."""
+        ending = {"a": "a", "o": "e", "e": "e"}.get(match.group("noun")[-1], "")
+        number = int(match.group("number"))
+        words = self._ordinal(number, ending) if ending else self._say(number, "ordinal")
+        words = re.sub(r"([kg])e$", r"\1ie", words)
+        return f"{words} {match.group('noun')}"
+
     def ordinal(self, match: re.Match[str]) -> str:
         words, mark = self._say(int(match.group("number")), "ordinal"), match.group("mark")
+        if self._code == "es" and mark in ("er", "ER"):
+            return re.sub(r"(primer|tercer)o$", r"\1", words)
         if self._code == "fr":
             return words.replace("premier", "première") if mark in ("re", "ère") else words
         if mark == "ª":
@@ -218,7 +301,7 @@ class _Reader:
         return words
 
     def telephone(self, match: re.Match[str]) -> str:
-        plus = "plus " if match.group().startswith("+") else ""
+        plus = f"{self._language.plus} " if match.group().startswith("+") else ""
         groups = re.findall(r"\d+", match.group())
         if self._code == "fr" and all(len(group) <= 2 for group in groups):
             said = [
@@ -235,11 +318,7 @@ class _Reader:
             return self._year(int(written))
         words = self.cardinal(written)
         following = match.string[match.end() : match.end() + 2]
-        if (
-            self._code in _OF
-            and re.search(r"(?:mil+i|milh)[oóãõ]\w*$", words)
-            and re.match(r"\s[^\W\d_aeiouyhé]", following)
-        ):
+        if self._code in _OF and _MILLIONS.search(words) and re.match(r"\s[^\W\d_aeiouyhé]", following):
             return f"{words} {_OF[self._code]}"
         return words
 
@@ -260,18 +339,27 @@ def _rules(code: str) -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], s
     hour_prepositions = {"pl": r"(?P<preposition>\b(?:o|od|do|po|przed|około)\s(?:godz(?:iny|inie|\.)\s)?)?"}
     preposition = prepositions.get(code, "(?P<preposition>(?!))?")
     hour = {"de": r"(?:\s?Uhr\b)?", "fr": "", "pt": r"(?:\s?h\b)?", "es": r"(?:\s?h\b)?"}.get(code, "")
+    ordinal_mark = {"de": r"\.", "fr": "(?:er)?"}.get(code, "[º°]?")
     date_joint = re.escape(language.date_joint).replace(r"\ ", r"\s")
+    year_noun = {"pl": r"(?:\sroku\b)?", "ru": r"(?:\sгода\b)?"}.get(code, "")  # which a date has anyway
     rules: list[tuple[str, Callable[[re.Match[str]], str]]] = [
         (
-            rf"{preposition}(?<![\w./])(?P<day>\d{{1,2}}){divider}(?P<month>\d{{1,2}}){divider}(?P<year>[12]\d{{3}})(?![\w/])",
+            rf"{preposition}(?<![\w./])(?P<day>\d{{1,2}}){divider}(?P<month>\d{{1,2}}){divider}(?P<year>[12]\d{{3}})(?![\w/]){year_noun}",
             reader.numeric_date,
         ),
         (
-            rf"{preposition}(?<![\w.,])(?P<day>[12]\d|3[01]|0?[1-9]){r'[.]' if code == 'de' else '(?:er)?'}{date_joint}"
-            rf"(?P<month>{months})\b(?:{date_joint}(?P<year>[12]\d{{3}})\b)?",
+            rf"{preposition}(?<![\w.,])(?P<day>[12]\d|3[01]|0?[1-9]){ordinal_mark}{date_joint}"
+            rf"(?P<month>{months})\b(?:{date_joint}(?P<year>[12]\d{{3}})\b{year_noun})?",
             reader.named_date,
         ),
-        (r"(?<![\w.,])(?:\+\d{1,3}|0\d{1,4})(?:[ /-]\d{2,8}){1,6}(?!\w)", reader.telephone),
+        (
+            r"(?<![\w-])(?P<year>[12]\d{3})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])(?![\w-])",
+            reader.iso_date,
+        ),
+        (
+            r"(?<![\w.,])(?<!\d[ \u00a0\u202f])(?:\+\d{1,3}(?:[ -]\(?\d{1,8}\)?){1,6}|0\d{1,4}(?:[ /-]\d{2,8}){1,6})(?!\w)",
+            reader.telephone,
+        ),
         (
             rf"{hour_prepositions.get(code, '')}(?<![\d:.,])(?P<h>[01]?\d|2[0-4]):(?P<m>[0-5]\d)(?![\d:]){hour}",
             reader.time,
@@ -287,16 +375,44 @@ def _rules(code: str) -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], s
     if code == "fr":
         rules.insert(3, (r"(?<![\w:.,])(?P<h>[01]?\d|2[0-4])\s?h(?:\s?(?P<m>[0-5]\d))?(?!\w)", reader.time))
         rules.append((r"(?<![\w.,])(?P<number>[1-9]\d{0,3})(?P<mark>er|re|ère|ème|e)(?!\w)", reader.ordinal))
-    if code == "de":
-        rules.insert(3, (r"(?<![\w:.,])(?P<h>[01]?\d|2[0-4])(?:\.(?P<m>[0-5]\d))?\sUhr\b", reader.time))
     if code in ("es", "it", "pt"):
-        rules.append((r"(?<![\w.,])(?P<number>[1-9]\d{0,3})\.?(?P<mark>[ºª°])", reader.ordinal))
+        # the numbers of Spain and Portugal, and mobile ones of Italy, which begin with no zero; nothing is counted by them
+        grouped = r"[26789]\d{2}(?: \d{3}){2}|[26789]\d \d{3} \d{2} \d{2}|3\d{2} \d{6,7}"
+        rules.insert(4, (rf"(?<![\w.,+])(?<!\d )(?:{grouped})(?![\w.,] ?\d)(?!\s?[\w€$£%])", reader.telephone))
+    if code == "de":
+        articles = (
+            "[Dd](?:er|ie|as|em|en|es)|[AaIi]m|[Vv]om|[Zz]u[mr]|[Bb]eim|"
+            "(?:[Ee]|[Mm]e|[Ss]e)in(?:en|em|er)?|[Ii]hr(?:en|em|er)?"
+        )
+        rules.insert(2, (rf"\b(?P<article>{articles})\s(?P<number>\d{{1,3}})\.(?=\s[A-ZÄÖÜ])", reader.german_ordinal))
+        rules.insert(2, (rf"(?P<number>{number})\s?(?P<size>Mio|Mrd)\b\.?(?P<euro>\s?€)?", reader.millions))
+        rules.insert(3, (r"(?<![\w:.,])(?P<h>[01]?\d|2[0-4])(?:\.(?P<m>[0-5]\d))?\sUhr\b", reader.time))
+        rules.insert(
+            3, (r"(?<![\w:.,-])(?P<first>[01]?\d|2[0-4])\s?[-–]\s?(?=(?:[01]?\d|2[0-4])\sUhr\b)", reader.until)
+        )
+    if code in ("es", "it", "pt"):
+        rules.append((r"(?<![\w.,])(?P<number>[1-9]\d{0,3})\.?(?P<mark>[ºª]|er(?!\w))", reader.ordinal))
     if code in ("pl", "ru"):
+        abbreviation = r"r\." if code == "pl" else r"г\."
+        rules.insert(
+            0, (rf"(?P<in>\b[WwВв]\s)?\b(?P<number>[12]\d{{3}})\s?{abbreviation}(?!\w)", reader.year_abbreviation)
+        )
         rules.append(
             (
                 r"(?P<in>\b[Ww]\s|\b[Вв]\s)?\b(?P<number>[12]\d{3})\s(?P<noun>roku|rok|году|года|год)\b",
                 reader.slavic_year,
             )
         )
+    if code == "ru":
+        rules.append(
+            (
+                rf"(?<![\w.,-])(?P<number>\d{{1,4}})-(?P<ending>{'|'.join(_RUSSIAN_ENDINGS)})(?!\w)",
+                reader.russian_ordinal,
+            )
+        )
+    if code == "pl":
+        rules.append((r"(?<![\w.,])(?P<number>\d{1,3})\.\s(?P<noun>[a-ząćęłńóśźż]{2,})", reader.polish_ordinal))
+    if code not in ("pl", "ru"):  # where both numbers would be inflected
+        rules.append((rf"(?<![\w.,/-])(?P<first>{number})(?:-|\s?–\s?)(?P<last>{number})(?![\w/-])", reader.span))
     rules += [(signed, reader.bare), (r"\d+", reader.bare)]  # the latter after a comma
     return [(re.compile(pattern), read) for pattern, read in rules]

@@ -58,6 +58,9 @@ class Language:
     cents_named: bool = False
     date_joint: str = " "
     thousands: str = "."
+    plus: str = "plus"
+    range: str = "{} – {}"
+    celsius: str = "Celsius"
 
     def form(self, forms: Forms, number: str) -> str:
         """The form of a noun after a number as it is written without separators ("3", "2,5")."""
@@ -81,6 +84,13 @@ GERMAN = Language(
     joint=" ",
     months=tuple("Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split()),
     units={
+        "km²": ("Quadratkilometer",),
+        "m²": ("Quadratmeter",),
+        "Min.": ("Minute", "Minuten"),
+        "min": ("Minute", "Minuten"),
+        "h": ("Stunde", "Stunden"),
+        "MB": ("Megabyte",),
+        "ml": ("Milliliter",),
         "km/h": ("Kilometer pro Stunde",),
         "km": ("Kilometer",),
         "m": ("Meter",),
@@ -93,6 +103,7 @@ GERMAN = Language(
     },
     degrees=("Grad",),
     before_noun=(("eins", "ein"),),
+    range="{} bis {}",
 )
 FRENCH = Language(
     code="fr",
@@ -107,6 +118,11 @@ FRENCH = Language(
     joint=" ",
     months=tuple("janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()),
     units={
+        "km²": ("kilomètre carré", "kilomètres carrés"),
+        "m²": ("mètre carré", "mètres carrés"),
+        "min": ("minute", "minutes"),
+        "Mo": ("mégaoctet", "mégaoctets"),
+        "ml": ("millilitre", "millilitres"),
         "km/h": ("kilomètre à l'heure", "kilomètres à l'heure"),
         "km": ("kilomètre", "kilomètres"),
         "m": ("mètre", "mètres"),
@@ -120,6 +136,7 @@ FRENCH = Language(
     degrees=("degré", "degrés"),
     plural=_french,
     thousands=". ",
+    range="{} à {}",
 )
 SPANISH = Language(
     code="es",
@@ -134,6 +151,12 @@ SPANISH = Language(
     joint=" con ",
     months=tuple("enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split()),
     units={
+        "km²": ("kilómetro cuadrado", "kilómetros cuadrados"),
+        "m²": ("metro cuadrado", "metros cuadrados"),
+        "min": ("minuto", "minutos"),
+        "h": ("hora", "horas"),
+        "MB": ("megabyte", "megabytes"),
+        "ml": ("mililitro", "mililitros"),
         "km/h": ("kilómetro por hora", "kilómetros por hora"),
         "km": ("kilómetro", "kilómetros"),
         "m": ("metro", "metros"),
@@ -147,6 +170,8 @@ SPANISH = Language(
     degrees=("grado", "grados"),
     before_noun=(("veintiuno", "veintiún"), ("uno", "un")),
     date_joint=" de ",
+    range="{} a {}",
+    plus="más",
 )
 ITALIAN = Language(
     code="it",
@@ -163,6 +188,12 @@ ITALIAN = Language(
         "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre".split()
     ),
     units={
+        "km²": ("chilometro quadrato", "chilometri quadrati"),
+        "m²": ("metro quadrato", "metri quadrati"),
+        "min": ("minuto", "minuti"),
+        "h": ("ora", "ore"),
+        "MB": ("megabyte",),
+        "ml": ("millilitro", "millilitri"),
         "km/h": ("chilometro all'ora", "chilometri all'ora"),
         "km": ("chilometro", "chilometri"),
         "m": ("metro", "metri"),
@@ -175,6 +206,8 @@ ITALIAN = Language(
     },
     degrees=("grado", "gradi"),
     before_noun=(("uno", "un"),),
+    range="da {} a {}",
+    plus="più",
 )
 PORTUGUESE = Language(
     code="pt",
@@ -189,6 +222,12 @@ PORTUGUESE = Language(
     joint=" e ",
     months=tuple("janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro".split()),
     units={
+        "km²": ("quilómetro quadrado", "quilómetros quadrados"),
+        "m²": ("metro quadrado", "metros quadrados"),
+        "min": ("minuto", "minutos"),
+        "h": ("hora", "horas"),
+        "MB": ("megabyte", "megabytes"),
+        "ml": ("mililitro", "mililitros"),
         "km/h": ("quilómetro por hora", "quilómetros por hora"),
         "km": ("quilómetro", "quilómetros"),
         "m": ("metro", "metros"),
@@ -202,6 +241,8 @@ PORTUGUESE = Language(
     degrees=("grau", "graus"),
     date_joint=" de ",
     thousands=". ",
+    range="{} a {}",
+    plus="mais",
 )
 POLISH = Language(
     code="pl",
@@ -218,6 +259,12 @@ POLISH = Language(
         "stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia".split()
     ),
     units={
+        "km²": ("kilometr kwadratowy", "kilometry kwadratowe", "kilometrów kwadratowych", "kilometra kwadratowego"),
+        "m²": ("metr kwadratowy", "metry kwadratowe", "metrów kwadratowych", "metra kwadratowego"),
+        "min": ("minuta", "minuty", "minut", "minuty"),
+        "h": ("godzina", "godziny", "godzin", "godziny"),
+        "MB": ("megabajt", "megabajty", "megabajtów", "megabajta"),
+        "ml": ("mililitr", "mililitry", "mililitrów", "mililitra"),
         "km/h": ("kilometr na godzinę", "kilometry na godzinę", "kilometrów na godzinę", "kilometra na godzinę"),
         "km": ("kilometr", "kilometry", "kilometrów", "kilometra"),
         "m": ("metr", "metry", "metrów", "metra"),
@@ -232,6 +279,7 @@ POLISH = Language(
     plural=_polish,
     cents_named=True,
     thousands=". ",
+    celsius="Celsjusza",
 )
 RUSSIAN = Language(
     code="ru",
@@ -241,11 +289,17 @@ RUSSIAN = Language(
     euro=("евро",),
     dollar=("доллар", "доллара", "долларов"),
     pound=("фунт", "фунта", "фунтов"),
-    own_currency={"₽": (("рубль", "рубля", "рублей"), ("копейка", "копейки", "копеек"))},
+    own_currency=dict.fromkeys(("₽", "руб.", "руб"), (("рубль", "рубля", "рублей"), ("копейка", "копейки", "копеек"))),
     cent=("цент", "цента", "центов"),
     joint=" ",
     months=tuple("января февраля марта апреля мая июня июля августа сентября октября ноября декабря".split()),
     units={
+        "км²": ("квадратный километр", "квадратных километра", "квадратных километров"),
+        "м²": ("квадратный метр", "квадратных метра", "квадратных метров"),
+        "мин": ("минута", "минуты", "минут"),
+        "ч": ("час", "часа", "часов"),
+        "МБ": ("мегабайт", "мегабайта", "мегабайт"),
+        "мл": ("миллилитр", "миллилитра", "миллилитров"),
         "км/ч": ("километр в час", "километра в час", "километров в час"),
         "км": ("километр", "километра", "километров"),
         "м": ("метр", "метра", "метров"),
@@ -260,5 +314,7 @@ RUSSIAN = Language(
     plural=_russian,
     cents_named=True,
     thousands=". ",
+    celsius="Цельсия",
+    plus="плюс",
 )
 LANGUAGES = {language.code: language for language in (GERMAN, FRENCH, SPANISH, ITALIAN, PORTUGUESE, POLISH, RUSSIAN)}
