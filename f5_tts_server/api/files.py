@@ -14,9 +14,9 @@ from starlette.datastructures import FormData, UploadFile
 
 from f5_tts_server.api.background import not_kept
 from f5_tts_server.api.batch_runner import KEPT_S_MAX, KEPT_S_MIN, BatchRunner
+from f5_tts_server.api.forms import form_document, form_text, read_form
 from f5_tts_server.api.pages import page_of
 from f5_tts_server.api.services import Services
-from f5_tts_server.api.voice_uploads import form_document, form_text, read_form
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.jobs.batches import FILES_MAX, KEPT_S, BatchStore, Full, StoredFile
 

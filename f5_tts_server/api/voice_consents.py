@@ -12,10 +12,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 
+from f5_tts_server.api.forms import form_document, form_text, read_form
 from f5_tts_server.api.pages import page_of
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
-from f5_tts_server.api.voice_uploads import form_document, form_text, read_form
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.voices.consents import RECORDING_MAX, Consent
 from f5_tts_server.voices.report import prepare

@@ -13,9 +13,10 @@ from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData, UploadFile
 
+from f5_tts_server.api.forms import form_document, form_text, read_form
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
-from f5_tts_server.api.voice_uploads import form_document, form_text, read_form, store_voice
+from f5_tts_server.api.voice_uploads import store_voice
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.text import Lexicon, TextError
 from f5_tts_server.voices.archive import packed, unpacked

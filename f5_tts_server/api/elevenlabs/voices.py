@@ -9,9 +9,10 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from starlette.datastructures import FormData, UploadFile
 
+from f5_tts_server.api.forms import form_document, form_text, read_form
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import encodable
-from f5_tts_server.api.voice_uploads import edit_voice, form_document, form_text, read_form, store_voice
+from f5_tts_server.api.voice_uploads import edit_voice, store_voice
 from f5_tts_server.inference_types import RequestError
 from f5_tts_server.voices.kept_settings import KeptSettings
 from f5_tts_server.voices.store import MAX_LABEL_LENGTH, MAX_LABELS, MAX_NAME_LENGTH, StoredVoice, VoiceExists
