@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from f5_tts_server.api.timestamps import Detail
 from f5_tts_server.limits import CFG_MAX, SECONDS_MAX, SECONDS_MIN, SEED_MAX, SPEED_MAX, SPEED_MIN, STEPS_MAX
@@ -43,6 +53,18 @@ Seconds = Annotated[
 ]
 Timeout = Annotated[float, Field(gt=0, allow_inf_nan=False, description="Give up after so many seconds.")]
 Sway = Annotated[bool, Field(description="Spend more of the steps at the beginning of the flow.")]
+
+
+def _whole_only(ssml: bool) -> bool:
+    if ssml:
+        raise PydanticCustomError(
+            "ssml_in_pieces", "a text that is sent while it is written cannot be a document of SSML"
+        )
+    return ssml
+
+
+NoSsml = Annotated[bool, AfterValidator(_whole_only)]
+"""`ssml` of texts that come in pieces."""
 
 
 class SpeechOptions(BaseModel):

@@ -34,7 +34,7 @@ from f5_tts_server.api.faults import FAULTS, as_request_error
 from f5_tts_server.api.messages import INTERNAL, close, close_at_fault, receive_object, send_within
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
-from f5_tts_server.api.speech_options import Format, Name, SpeechOptions, Speed
+from f5_tts_server.api.speech_options import Format, Name, NoSsml, SpeechOptions, Speed
 from f5_tts_server.api.timestamps import segment_times
 from f5_tts_server.inference_types import (
     AudioChunk,
@@ -64,6 +64,7 @@ class SessionConfig(SpeechOptions):
     speed: Speed = 1.0
     audio_encoding: Literal["binary", "base64"] = "binary"
     duration: None = None
+    ssml: NoSsml = False
 
 
 @dataclass

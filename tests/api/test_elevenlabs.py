@@ -269,6 +269,15 @@ def test_breaks_are_pauses_and_tags_are_not_spoken(client: httpx.Client) -> None
     assert samples('Say <phoneme alphabet="ipa" ph="x">tomato</phoneme> now.') == samples("Say tomato now.")
 
 
+@pytest.mark.parametrize("name", ["stream-input", "multi-stream-input"])
+def test_a_text_in_pieces_cannot_be_ssml(server: ServerThread, name: str) -> None:
+    """Its pieces were taken for documents, and refused as damaged ones."""
+    with connect(f"ws://{server.host}/v1/text-to-speech/ada/{name}", open_timeout=20) as socket:
+        say(socket, text="<speak>One. ", ssml=True)
+        error = hear(socket)
+    assert error["error"] == "invalid_request" and error["message"].startswith("ssml: a text that is sent")
+
+
 def test_a_break_that_comes_in_pieces_is_a_pause(server: ServerThread) -> None:
     def samples(*texts: str) -> bytes:
         audio = b""

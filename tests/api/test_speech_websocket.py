@@ -204,3 +204,14 @@ def test_going_away_frees_the_engine(serve: Callable[..., ServerThread]) -> None
             if client.get("/v1/health").json()["engine"]["queues"]["active"]["depth"] == 0:
                 return
     raise AssertionError("the engine still works for a client that is gone")
+
+
+def test_a_text_in_pieces_cannot_be_ssml(server: ServerThread) -> None:
+    """Each sentence was taken for a document of its own, and the first half of one refused as damaged."""
+    with open_socket(server) as socket:
+        say(socket, type="session.config", ssml=True)
+        say(socket, type="input.text", text="<speak>One. Two.</speak>")
+        messages, audio = hear(socket)
+    error = messages[-1]
+    assert (error["type"], error["param"], audio) == ("error", "ssml", [])
+    assert "while it is written" in error["message"]

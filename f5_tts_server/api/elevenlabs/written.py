@@ -12,7 +12,7 @@ from anyio import to_thread
 from f5_tts_server.api.elevenlabs.body import ElevenLabsOptions, OutputFormat, alignment_after, said
 from f5_tts_server.api.elevenlabs.dictionaries import lexicons
 from f5_tts_server.api.services import Services
-from f5_tts_server.api.speech_options import Text
+from f5_tts_server.api.speech_options import NoSsml, Text
 from f5_tts_server.inference_types import AudioChunk, Failed, GenerationRequest, Part, Ticket
 from f5_tts_server.text import Composer, SentenceCutter, TagReader
 
@@ -24,6 +24,7 @@ class Opening(ElevenLabsOptions):
     xi_api_key: str | None = None
     authorization: str | None = None
     duration: None = None
+    ssml: NoSsml = False
 
     @property
     def key(self) -> str | None:
