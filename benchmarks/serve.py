@@ -1,42 +1,49 @@
 """The server under load, over HTTP: requests that come at random, against one request after the other.
 
-`.venv/bin/python -m benchmarks.serve` takes about nine minutes; `--quick` looks at one rate for a few seconds. Flags
+`.venv/bin/python -m benchmarks.serve` takes about eight minutes; `--quick` looks at one rate for a few seconds. Flags
 after `--` go to main.py. Three rows for each load:
 
 - `steps`: the server as it ships, which chooses between requests at every Euler step;
 - `in turn`: its engine set to serve one request after the other (benchmarks/first_come.py), still streaming;
 - `in turn, whole`: the same replies for clients that are given the clip when it is complete.
 
-The capacity is measured first, with clients that always have a request under way: audio seconds a second, and from the
-mean length of a request of the mix, requests a second. Every row then gets the same arrivals, at shares of the capacity
-of `steps`. The clients run on the same machine and take their part of it, which is told.
+The capacity is measured first: whole decks of requests that come all at once, so that it is that of the mix exactly and the
+device is busy to the end (counted over some seconds of clients that always ask, it was off by up to 10 %, for the
+requests that happened to fall into them). Every row then gets the same arrivals, at shares of the capacity of `steps`.
+
+Beside each row stands how long the flow took for a second of audio, by the server's own metrics. It does not depend on the
+load, so where it differs from what it was while the capacity was measured, the machine was not as fast and the row's load
+was another than it says. `benchmarks.virtual --first-seed 1 --seeds 1` foretells the rows from the costs of calls alone.
+The clients run on the same machine and take their part of it, which is told.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
-import random
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from benchmarks import load
-from benchmarks.client import closed_loop, one_by_one, open_loop
+from benchmarks.client import one_by_one, open_loop
 from benchmarks.load import MIX, TEXTS, Ask
 from benchmarks.report import environment, print_last_line
-from tests.server import server_of
+from tests.server import ServerProcess, server_of
 
 PROGRAMS = {"steps": ("main.py",), "in turn": ("-m", "benchmarks.first_come")}
 SEED = 1
+FLOOD_TIMEOUT_S = 600.0
 GOAL_S = 1.0  # first audio within this is good
 
 HEADER = (
     f"{'load':>6} {'row':15} {'n':>3}  {'first audio p50/p95/p99':>24}  {'last audio p50/p95/p99':>24}  {'rtf':>5} "
-    f"{'audio s/s':>9} {'underruns':>9} {'silent':>7} {'refused':>7} {'failed':>6} {'good':>5}  {'livez p50/p99, ms':>17}"
+    f"{'audio s/s':>9} {'underruns':>9} {'silent':>7} {'refused':>7} {'failed':>6} {'good':>5}  {'livez p50/p99, ms':>17} "
+    f"{'flow':>6}"
 )
 
 
@@ -47,7 +54,7 @@ def row(name: str, row: str, run: dict[str, Any]) -> str:
     return (
         f"{name:>6} {row:15} {run['requests']:3}  {first:>24}  {last:>24}  {run['real-time factor']:5.2f} "
         f"{run['audio seconds a second']:9.2f} {run['underruns']:9} {run['silent, s']:7.1f} {run['refused']:7} "
-        f"{run['failed']:6} {run['goodput']:5.0%}  {livez:>17}"
+        f"{run['failed']:6} {run['goodput']:5.0%}  {livez:>17} {run['flow, s for a second of audio']:6.3f}"
     )
 
 
@@ -61,16 +68,15 @@ class Bench:
     def run(self) -> dict[str, Any]:
         """Both servers stay up and take turns, so that what else the machine does meets both alike."""
         with ExitStack() as stack:
-            urls = {}
+            servers = {}
             for order, program in PROGRAMS.items():
                 command = (sys.executable, *program, "--port", "0", *self.options.flags)
-                server = stack.enter_context(server_of(command))
-                server.wait_until_ready()
-                urls[order] = server.url
-            for url in urls.values():
-                asyncio.run(one_by_one(url, [(kind, texts[0]) for kind, texts in TEXTS.items()]))  # warms up
-            self._idle(urls["steps"])
-            requests_a_second = self._capacity(urls)
+                servers[order] = stack.enter_context(server_of(command))
+                servers[order].wait_until_ready()
+            for server in servers.values():  # warms up
+                asyncio.run(one_by_one(server.url, [(kind, text) for kind, texts in TEXTS.items() for text in texts]))
+            self._idle(servers["steps"].url)
+            requests_a_second = self._capacity(servers)
             loads = {
                 f"{share:g}": load.poisson(share * requests_a_second, self.options.seconds, SEED)
                 for share in self.options.rates
@@ -78,31 +84,41 @@ class Bench:
             loads["burst"] = load.burst(self.options.burst, SEED)
             print(f"\n{HEADER}")
             self.results["runs"] = [
-                run for name, asks in loads.items() for order in PROGRAMS for run in self._load(name, asks, order, urls)
+                run
+                for name, asks in loads.items()
+                for order in PROGRAMS
+                for run in self._load(name, asks, order, servers[order])
             ]
         return self.results
 
-    def _capacity(self, urls: dict[str, str]) -> float:
+    def _capacity(self, servers: dict[str, ServerProcess]) -> float:
         """Requests a second at which `steps` is busy; prints and keeps every order's audio seconds a second."""
-        rates = {}
-        for order, url in urls.items():
-            cards = load.deal(random.Random(SEED))
-            seconds, clients = self.options.capacity_seconds, self.options.clients
-            rates[order] = asyncio.run(closed_loop(url, cards, clients=clients, seconds=seconds, timeout_s=300))
+        flood = load.burst(self.options.decks * sum(MIX.values()), SEED)
+        rates, flows = {}, {}
+        for order, server in servers.items():
+            with _flow(server) as flow:
+                replies, _ = asyncio.run(open_loop(server.url, flood, timeout_s=FLOOD_TIMEOUT_S))
+            if not all(reply.ok for reply in replies):
+                raise SystemExit(f"a request of the flood failed: {[r.error or r.status for r in replies if not r.ok]}")
+            rates[order] = sum(reply.duration for reply in replies) / max(reply.last for reply in replies)
+            flows[order] = flow[0]
         requests_a_second = rates["steps"] / self.mean_audio
         self.results["capacity, audio seconds a second"] = rates
         self.results["capacity, requests a second"] = requests_a_second
+        self.results["capacity: flow, s for a second of audio"] = flows
         print(
             f"an average request: {self.mean_audio:.2f} s of audio; capacity: {rates['steps']:.2f} audio seconds a "
-            f"second, {requests_a_second:.2f} requests a second; in turn: {rates['in turn']:.2f} audio seconds a second"
+            f"second, {requests_a_second:.2f} requests a second; in turn: {rates['in turn']:.2f} audio seconds a second; "
+            f"flow for a second of audio: {flows['steps']:.3f} s"
         )
         return requests_a_second
 
-    def _load(self, name: str, asks: list[Ask], order: str, urls: dict[str, str]) -> Iterator[dict[str, Any]]:
+    def _load(self, name: str, asks: list[Ask], order: str, server: ServerProcess) -> Iterator[dict[str, Any]]:
         """One load on one server."""
         time.sleep(1)  # what was cancelled or has just ended is let go of
         cpu, began = time.process_time(), time.monotonic()
-        replies, probes = asyncio.run(open_loop(urls[order], asks, self.options.timeout))
+        with _flow(server) as flow:
+            replies, probes = asyncio.run(open_loop(server.url, asks, self.options.timeout))
         cpu = (time.process_time() - cpu) / (time.monotonic() - began) / (os.cpu_count() or 1)
         kept = {order: replies}
         if order != "steps":
@@ -113,6 +129,7 @@ class Bench:
                 "row": label,
                 **load.figures(some, GOAL_S),
                 "livez, ms": {f"p{p}": 1e3 * load.percentile(probes, p) for p in (50, 99)},
+                "flow, s for a second of audio": flow[0],
                 "clients' share of the processor": cpu,
             }
             print(row(name, label, run), flush=True)
@@ -139,6 +156,20 @@ class Bench:
         self.results["mean audio of a request, s"] = self.mean_audio
 
 
+@contextmanager
+def _flow(server: ServerProcess) -> Iterator[list[float]]:
+    """Seconds of turns of the flow for each second of audio that ended in the block; told when it ends."""
+
+    def told() -> tuple[float, float]:
+        return server.metric("f5_step_seconds_sum"), server.metric("f5_audio_seconds_total")
+
+    seconds: list[float] = []
+    before = told()
+    yield seconds
+    turns, audio = (after - earlier for after, earlier in zip(told(), before, strict=True))
+    seconds.append(turns / audio if audio else math.nan)
+
+
 def compare(results: dict[str, Any]) -> None:
     """What choosing at every step is worth, load by load."""
     runs = {(run["load"], run["row"]): run for run in results["runs"]}
@@ -151,15 +182,14 @@ def compare(results: dict[str, Any]) -> None:
         audio = steps["audio seconds a second"] / turn["audio seconds a second"]
         print(f"{name:>6} {firsts[0]:8.2f} ×; {firsts[1]:5.2f} ×  {audio:9.3f} ×")
     rates = results["capacity, audio seconds a second"]
-    print(f"{'clients that always ask':>24}  {rates['steps'] / rates['in turn']:9.3f} ×")
+    print(f"{'whole decks at once':>24}  {rates['steps'] / rates['in turn']:9.3f} ×")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rates", type=float, nargs="+", default=[0.3, 0.6, 0.9, 1.2], help="shares of the capacity")
     parser.add_argument("--seconds", type=float, default=40, help="of arrivals at each rate")
-    parser.add_argument("--capacity-seconds", type=float, default=25)
-    parser.add_argument("--clients", type=int, default=8, help="that always have a request under way, for the capacity")
+    parser.add_argument("--decks", type=int, default=4, help="of ten requests that come at once, for the capacity")
     parser.add_argument("--burst", type=int, default=16, help="requests that come at once")
     parser.add_argument("--timeout", type=float, default=30, help="timeout_s of requests")
     parser.add_argument("--idle-texts", type=int, default=5, help="texts of each kind for the idle server")
@@ -167,8 +197,8 @@ def main() -> int:
     parser.add_argument("flags", nargs="*", help="flags of main.py, after --")
     options = parser.parse_args()
     if options.quick:
-        options.rates, options.seconds, options.capacity_seconds = [0.9], 5.0, 4.0
-        options.clients, options.burst, options.idle_texts = 3, 4, 1
+        options.rates, options.seconds, options.decks = [0.9], 5.0, 1
+        options.burst, options.idle_texts = 4, 1
     results = Bench(options).run()
     compare(results)
     print_last_line("serve", environment("jax", "jaxlib", "uvicorn", "fastapi", "httpx"), results)

@@ -32,6 +32,12 @@ ROOT = Path(__file__).parent.parent
 START_S = 600.0
 
 
+def free_port() -> int:
+    """A port for a listener that cannot say which one it got."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 @dataclass
 class Server:
     """Where a server listens, and what it says about itself over HTTP."""

@@ -3,6 +3,10 @@
 Each request is a row of pieces of work, each with the moment by which it must be done. If all are done in the order of
 those moments, which is how the engine works, a piece is in time when everything that is due no later than it fits into
 the time until then. No clock, no threads.
+
+A long clip that has begun must be kept supplied for as long as it is heard, and those who come meanwhile find less of the
+device. So it begins only if a share of the device stays free for them, the larger the more work it has after its first
+audio (trunk reservation, as in telephone networks); the longer it waits, the less is asked of it.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ from dataclasses import dataclass, replace
 from f5_tts_server.engine.cost import Piece
 
 _MARGIN = 0.05  # of work that an estimate may be short of
+_RESERVE_A_SECOND = 0.3  # of the device that stays free, for each second of work after the first audio
+_RESERVE_MOST = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +40,19 @@ class Outlook:
         later = self.pieces[1:]
         return sum(piece.work for piece in later) > sum(piece.audio for piece in later)
 
+    @property
+    def work(self) -> float:
+        return sum(piece.work for piece in self.pieces)
 
-def can_begin(now: float, begun: Sequence[Outlook], newcomer: Outlook) -> bool:
-    """Whether everybody who listens, and the newcomer from its first audio on, will be in time."""
+
+def can_begin(now: float, begun: Sequence[Outlook], newcomer: Outlook, *, patience: float = 0.0) -> bool:
+    """Whether everybody who listens, and the newcomer from its first audio on, will be in time.
+
+    ``patience``: of what is kept free for others, how much is asked of the newcomer: from 1, of one that has just come, to 0.
+    """
     if newcomer.hopeless:
         return True  # waiting would not help it
+    reserve = patience * _reserve(newcomer)
     outlooks = [*begun, replace(newcomer, due=max(newcomer.due, now))]
     heard_from = _heard_from(now, outlooks)
     pieces = sorted(
@@ -47,9 +61,15 @@ def can_begin(now: float, begun: Sequence[Outlook], newcomer: Outlook) -> bool:
     total = 0.0
     for moment, seconds, matters in pieces:
         total += seconds
-        if matters and now + total * (1 + _MARGIN) > moment:
+        if matters and now + total * (1 + _MARGIN) + reserve * max(moment - now, 0.0) > moment:
             return False
     return True
+
+
+def _reserve(newcomer: Outlook) -> float:
+    """The share of the device that must stay free if this one begins; what nobody listens to yields to everybody."""
+    later = sum(piece.work for piece in newcomer.pieces[1:])
+    return min(_RESERVE_A_SECOND * later, _RESERVE_MOST) if newcomer.live else 0.0
 
 
 def _heard_from(now: float, outlooks: Sequence[Outlook]) -> list[float]:

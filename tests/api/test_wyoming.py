@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import Callable
 
 import pytest
@@ -16,15 +15,9 @@ from wyoming.info import Describe, Info
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeVoice
 
 from f5_tts_server.api.wyoming import EVENT_MAX
-from tests.server import ServerThread
+from tests.server import ServerThread, free_port
 
 Serve = Callable[..., ServerThread]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(client: AsyncTcpClient, last: str) -> list[Event]:

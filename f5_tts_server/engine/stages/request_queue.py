@@ -3,9 +3,9 @@
 Requests wait here until fewer than ``max_concurrent_requests`` need work and the next one can be begun without its
 listener, or one who listens already, running out of audio (`engine.admission`). A request that rests needs no work: its
 reader has much left to read or reads nothing, or its text is still being written; one that is far ahead of its listener
-goes on, but holds nobody up. Requests begin in order of arrival,
-but a short one may pass a long one that does not fit yet; not for ever. The first segment of a request is asked for at
-once; later ones while fewer than ``segments_ahead`` are in flight, the listener nearest to running out of audio first.
+goes on, but holds nobody up. Requests with the least work begin first, and a long one only if there will be room for those
+that come after it; not for ever. The first segment of a request is asked for at once; later ones while fewer than
+``segments_ahead`` are in flight, the listener nearest to running out of audio first.
 Time limits, readers that stopped reading and a bound on unread audio are kept here as well.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 
 from f5_tts_server.engine.admission import Outlook, can_begin
@@ -193,12 +193,12 @@ class RequestQueue:
         others = [outlook for work in beside for outlook in work.outlooks]
         taken = sum(not self._well_ahead(job, now) for job in working)
         places = self._options.max_concurrent_requests - taken - sum(work.places for work in beside)
-        for job in list(self._waiting):
+        for job, outlook, waited in self._candidates(now):
             if places <= 0:
                 break
-            outlook = self._outlook(job)
-            if (outlooks or others) and not can_begin(now, outlooks + others, outlook):
-                if now - job.submitted > _PASSED_FOR_S:
+            patience = max(1 - waited / _PASSED_FOR_S, 0.0)
+            if (outlooks or others) and not can_begin(now, outlooks + others, outlook, patience=patience):
+                if waited > _PASSED_FOR_S:
                     break
                 continue
             self._waiting.remove(job)
@@ -212,6 +212,17 @@ class RequestQueue:
             outlooks.append(outlook)
         self.outlooks, self.places = tuple(outlooks), taken
         return started
+
+    def _candidates(self, now: float) -> Iterator[tuple[Job, Outlook, float]]:
+        """Who waits and for how long: first those who have waited for long, as they came, then the least work."""
+        fresh = []
+        for job in list(self._waiting):
+            waited = now - job.submitted
+            if waited > _PASSED_FOR_S:
+                yield job, self._outlook(job), waited
+            else:
+                fresh.append((job, self._outlook(job), waited))
+        yield from sorted(fresh, key=lambda candidate: candidate[1].work)
 
     def _outlook(self, job: Job) -> Outlook:
         left, playback = self._ledger.open(job.arrival), job.playback
