@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from f5_tts_server.api.errors import error_response
 from f5_tts_server.api.request_id import current_request_id
@@ -111,6 +112,13 @@ def install(app: FastAPI) -> None:
         code = _CODES.get(error.status_code, "http_error")
         told = RequestError(error.status_code, code, str(error.detail))
         return error_response(told, request.scope, headers=error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(request: Request, _: Exception) -> JSONResponse:
+        # Nobody reads this reply; without it the log would have a traceback, as if the server were at fault.
+        return error_response(
+            RequestError(400, "client_left", "the client left before its body was whole"), request.scope
+        )
 
     @app.exception_handler(Exception)
     async def at_fault(request: Request, _: Exception) -> JSONResponse:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from f5_tts_server.engine.cost import Piece
 
 _MARGIN = 0.05  # of work that an estimate may be short of
-_RESERVE_A_SECOND = 0.3  # of the device that stays free, for each second of work after the first audio
-_RESERVE_MOST = 0.6
+_RESERVE_A_SECOND = 0.2  # of the device that stays free, for each second of work after the first audio
+_RESERVE_MOST = 0.4
 
 
 @dataclass(frozen=True, slots=True)

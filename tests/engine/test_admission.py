@@ -77,12 +77,12 @@ def test_clips_that_nobody_hears_while_they_are_made_are_not_protected_but_count
 
 
 def test_a_long_one_that_has_just_come_leaves_room_for_others() -> None:
-    """With 2 s of work after its first audio, 0.6 of the device must stay free if it has not waited at all; short ones, and those
+    """With 2 s of work after its first audio, 0.4 of the device must stay free if it has not waited at all; short ones, and those
     that nobody listens to, need not care."""
     begun = [listener(2.0, Piece(0.6, 3.0))]
     long, short = newcomer(Piece(0.5, 7.0), Piece(1.5, 7.0)), newcomer()
     assert can_begin(0.0, begun, long)  # 0.7 s of work until 1.2 s, 1.3 s until 2 s
-    assert not can_begin(0.0, begun, long, patience=1.0)  # but that is more than 0.4 of the time
+    assert not can_begin(0.0, begun, long, patience=1.0)  # but the latter is more than 0.6 of the time
     assert can_begin(0.0, begun, long, patience=0.5)
     assert can_begin(0.0, begun, short, patience=1.0)
     assert can_begin(0.0, begun, replace(long, live=False, due=10.0), patience=1.0)
