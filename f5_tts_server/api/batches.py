@@ -69,10 +69,11 @@ def router(services: Services) -> APIRouter:
         """Take a batch in. Its file is read before this answers: one with faults has failed, and says them."""
         batches = runner(request)
         owner = access.owner(request)
+        message = f"input_file_id: there is no file {body.input_file_id[:40]!r} with the purpose batch"
+        unknown = RequestError(404, "file_not_found", message, "input_file_id")
         source = await to_thread.run_sync(batches.store.file, owner, body.input_file_id)
         if source is None or source.purpose != "batch":
-            message = f"input_file_id: there is no file {body.input_file_id[:40]!r} with the purpose batch"
-            raise RequestError(404, "file_not_found", message, "input_file_id")
+            raise unknown
         kept = body.output_expires_after
         try:
             batch = await to_thread.run_sync(
@@ -85,6 +86,8 @@ def router(services: Services) -> APIRouter:
                     structure_max=limit_of_line,
                 )
             )
+        except FileNotFoundError as error:  # deleted meanwhile
+            raise unknown from error
         except Full as error:
             raise RequestError(429, "too_many_batches", str(error)) from error
         batches.added()

@@ -37,12 +37,12 @@ def make_book(engine: TTSEngine | ModelPool, builder: RequestBuilder, settings: 
     runner = JobRunner(engine, builder, store, background)
     try:
         chapters = chapters_of(source.read_bytes(), KINDS[source.suffix.lower()])
-        options = JobOptions.of({})
+        options = JobOptions.of({} if settings.voice is None else {"voice": settings.voice})
         runner.check(chapters, options)
     except FAULTS as error:
         print(f"--offline {source}: {as_request_error(error).message}", file=sys.stderr)
         return 1
-    job = _begun(store, chapters) or store.add(
+    job = _begun(store, chapters, options) or store.add(
         chapters,
         owner="",
         caller="",
@@ -66,9 +66,17 @@ def make_book(engine: TTSEngine | ModelPool, builder: RequestBuilder, settings: 
     return code or 1
 
 
-def _begun(store: JobStore, chapters: list[Chapter]) -> Job | None:
-    """The job of an earlier run for the same text."""
-    return next((job for job in store.jobs.values() if job.format == "m4b" and store.chapters(job) == chapters), None)
+def _begun(store: JobStore, chapters: list[Chapter], options: JobOptions) -> Job | None:
+    """The job of an earlier run for the same text and voice. Raises OSError."""
+    for job in store.jobs.values():
+        try:
+            kept = store.chapters(job)
+        except ValueError as error:
+            print(f"{store.path(job)} is damaged, and passed over: {error}", file=sys.stderr)
+            continue
+        if (job.format, kept, job.options.get("voice")) == ("m4b", chapters, options.voice):
+            return job
+    return None
 
 
 async def _work(

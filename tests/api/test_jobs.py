@@ -120,3 +120,17 @@ def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
         assert client.get(f"/v1/jobs/{again['id']}/audio").content == audio
     now = {path.name: path.stat().st_mtime_ns for path in (folder / job["id"]).glob("*.flac")}
     assert len(now) == 12 and kept.items() <= now.items()
+
+
+def test_a_disk_that_does_not_take_a_jobs_end_stops_no_other(serve: Serve, tmp_path: Path) -> None:
+    """The error left the worker, which ended with it: later jobs waited for ever."""
+    server = serve(jobs_folder=tmp_path / "jobs")
+    server.programs.step_s = 0.05
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        first = client.post("/v1/jobs", content=b"Some words.\n\nAnd more.", headers=PLAIN).json()
+        record = tmp_path / "jobs" / first["id"] / "job.json"
+        record.unlink()
+        record.mkdir()  # no file can take its place
+        second = client.post("/v1/jobs", content=b"Hello.", headers=PLAIN).json()
+        until(client, second["id"], lambda one: one["status"] == "done")
+        assert client.get(f"/v1/jobs/{first['id']}").json()["status"] == "done"
