@@ -138,7 +138,8 @@ class GenerationRequest:
     else the engine is doing. ``timeout_s`` runs from the submission, and again from every part appended to an open
     request. ``sample_rate`` in hertz and ``bit_rate`` in bits a second are those of the encoded clip; None is what suits
     the model and the format. ``model`` is the name of one of several models, None the default.
-    ``timestamps``: its chunks say when what is said in them.
+    ``timestamps``: its chunks say when what is said in them. ``verify``: each segment is heard before it leaves, and made
+    again where it does not say its text.
     """
 
     parts: tuple[Part, ...]
@@ -156,6 +157,7 @@ class GenerationRequest:
     background: bool = False
     model: str | None = None
     timestamps: bool = False
+    verify: bool = False
     caller: str = ""
 
 
@@ -190,6 +192,23 @@ class SpokenSegment:
     words: tuple[TimedWord, ...] | None
 
 
+FITS = 0.5
+"""The least score, from 0 to 1, of speech that says its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedSegment:
+    """A segment that was heard before it left: the ``score`` of what was sent, and how many times it was made.
+
+    ``start`` in seconds of the clip. A score of None: its language is not known to the listener.
+    """
+
+    text: str
+    start: float
+    score: float | None
+    takes: int
+
+
 class Listener(Protocol):
     """What hears finished speech, on the postprocess thread, of parts whose language it knows."""
 
@@ -198,6 +217,9 @@ class Listener(Protocol):
 
     def words(self, text: str, samples: Samples) -> Sequence[TimedWord] | None:
         """When each word of a segment's text is said in its samples at the model's rate; None where that is not known."""
+
+    def score(self, text: str, samples: Samples) -> float | None:
+        """How surely a segment's samples say its text, from 0 to 1, see `FITS`; None where that cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +255,7 @@ class Metadata:
     ``samples``: of the clip, at ``sample_rate``, its own; what a codec adds is not counted.
     ``underruns``: how often, and ``underrun_time`` for how long in all, a listener who plays from the first chunk on was
     without audio before the end. ``overruns``: the cues that are spoken beyond their end. ``spoken``: of a request
-    with ``timestamps``, all segments of its chunks.
+    with ``timestamps``, all segments of its chunks. ``verified``: of a request with ``verify``, all its segments of text.
     """
 
     request_id: str
@@ -249,6 +271,7 @@ class Metadata:
     underrun_time: float
     overruns: tuple[Overrun, ...] = ()
     spoken: tuple[SpokenSegment, ...] = ()
+    verified: tuple[VerifiedSegment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

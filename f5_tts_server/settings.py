@@ -153,6 +153,12 @@ class Settings(BaseSettings):
     stall_timeout_s: float = Field(
         default=30.0, gt=0, description="seconds after which a reader that reads nothing is dropped"
     )
+    verify_takes: int = Field(
+        default=3, ge=1, le=10, description="times that a segment of a request with verify is made at most"
+    )
+    verify_extra_s: float = Field(
+        default=30.0, ge=0, description="seconds of audio that such a request may have made again in all"
+    )
     ping_s: float = Field(default=10.0, gt=0, description="seconds of silence in a stream before a comment ping")
     grace_s: float = Field(default=30.0, ge=0, description="seconds that running requests get after SIGTERM or Ctrl-C")
 
@@ -260,6 +266,8 @@ class Settings(BaseSettings):
             frame_budget=self.frame_budget,
             key_concurrent=self.key_concurrent_requests,
             key_audio_s=self.key_audio_s,
+            verify_takes=self.verify_takes,
+            verify_extra_s=self.verify_extra_s,
         )
 
 

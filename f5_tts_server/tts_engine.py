@@ -7,7 +7,8 @@ The life of a request:
 3. preprocess: the reference is decoded or found in the cache, the text cut; a segment becomes tokens and noise on the
    device (*prefill*).
 4. inference: the segment gets a slot (*insert*), advances by Euler *steps* among others, and leaves (*take*).
-5. postprocess: vocoded block by block, joined, encoded, put into the ticket.
+5. postprocess: vocoded block by block, joined, encoded, put into the ticket. A segment that is to be verified is heard
+   first, and goes back to preprocess, for other noise, where it does not say its text.
 6. The reader takes chunks from the ticket in the event loop; the last event is `Done` or `Failed`, exactly one.
 
 Whatever happens on the way (cancelled, expired, reader gone, failure), the ticket is ended with `Failed` by whoever
@@ -90,7 +91,7 @@ class TTSEngine:
         clock: seconds, monotonic.
         device: what it shares with the engines of other models; by default it is alone.
         metrics: where it counts, if an engine before it has counted there.
-        listener: says when words are said, for models that do not plan it.
+        listener: says when words are said, for models that do not plan it, and whether speech says its text.
         tracer: is told what is done for each request, and when.
 
     ``stages`` are what the threads repeat, by name; complete when `load` has returned.
@@ -136,6 +137,7 @@ class TTSEngine:
         self._jobs: Channel[Assignment] = Channel(active + options.queue_limit, reader=preprocess, writers=(queue,))
         self._segments: Channel[Segment] = Channel(2 * active, reader=inference, writers=(preprocess,))
         self._results: Channel[Taken | End] = Channel(4 * active, reader=postprocess, writers=(inference, preprocess))
+        self._retakes: Channel[Segment] = Channel(4 * active, reader=preprocess, writers=())
         self._requests = self.queue_type(
             options,
             clock=clock,
@@ -166,7 +168,7 @@ class TTSEngine:
         self._enter(EngineState.STOPPED)
         self.fail_open(RequestError(503, "stopped", "the server has stopped"))
         self._requests.stop()
-        for channel in (self._jobs, self._segments, self._results):
+        for channel in (self._jobs, self._segments, self._results, self._retakes):
             channel.close()
         self._loaded.set()
         self._device.leave(self)
@@ -382,6 +384,7 @@ class TTSEngine:
             wake=preprocess,
             requests=self._requests,
             inbox=self._jobs,
+            retakes=self._retakes,
             segments=self._segments,
             ends=self._results,
             references=self._references,
@@ -406,6 +409,7 @@ class TTSEngine:
             wake=postprocess,
             requests=self._requests,
             inbox=self._results,
+            retakes=self._retakes,
             ledger=self._ledger,
             metrics=self.metrics,
             listener=self._listener,

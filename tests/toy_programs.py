@@ -253,8 +253,12 @@ def expected(
     sway: bool,
     first_seconds: float,
     ref_frames: int,
+    seed_of: Callable[[str, int], int] | None = None,
 ) -> Samples:
-    """A request's whole clip, computed by hand: finished waves, joined by the official formula, parts set end to end."""
+    """A request's whole clip, computed by hand: finished waves, joined by the official formula, parts set end to end.
+
+    ``seed_of`` a segment's text and index, where not all have the same.
+    """
     reference = Reference(0, 1.0, ref_frames)
     clip, index, cut = [np.zeros(0)], 0, False
     for part in parts:
@@ -267,7 +271,8 @@ def expected(
         for piece in programs.split(part.text, reference, speed=part.speed, first_seconds=first):
             plan = programs.plan(piece, reference, speed=part.speed, seconds=None)
             gen = plan.frames - plan.ref_frames
-            segment = wave(target(piece, seed, index, nfe, cfg, sway, gen)[:-1])
+            own = seed if seed_of is None else seed_of(piece, index)
+            segment = wave(target(piece, own, index, nfe, cfg, sway, gen)[:-1])
             n = min(int(FADE_SECONDS * RATE), len(joined), len(segment))
             mixed = joined[len(joined) - n :] * np.linspace(1, 0, n) + segment[:n] * np.linspace(0, 1, n)
             joined = np.concatenate([joined[: len(joined) - n], mixed, segment[n:]])

@@ -14,6 +14,7 @@ from f5_tts_server.api.errors import Dialect
 from f5_tts_server.api.streaming import PING, TicketStream, sse_event, whole_clip
 from f5_tts_server.api.timestamps import Detail, SegmentTimes, SubtitleFormat, segment_times, subtitles
 from f5_tts_server.formats import whole_file
+from f5_tts_server.given_sounds import written
 from f5_tts_server.inference_types import AudioChunk, Failed, Metadata, SpokenSegment, Ticket
 from f5_tts_server.settings import Settings
 
@@ -35,6 +36,15 @@ class EditChange(BaseModel):
     end: float
 
 
+class SegmentVerification(BaseModel):
+    """A piece of the text that was heard before it was sent."""
+
+    text: str
+    start: float = Field(description="in seconds of the joined file")
+    score: float | None = Field(None, description="0 to 1; below 0.5 it is doubtful; left out where it is not English")
+    takes: int = Field(description="times that it was made; the best one was sent")
+
+
 class StreamMetadata(BaseModel):
     """What is known when a clip is complete. Times in seconds."""
 
@@ -50,6 +60,7 @@ class StreamMetadata(BaseModel):
     underrun_time: float = Field(description="seconds for which that listener had no audio")
     overruns: list[CueOverrun] | None = Field(None, description="of a dub, where there are any")
     changes: list[EditChange] | None = Field(None, description="of an edit, in order")
+    verification: list[SegmentVerification] | None = Field(None, description="with `verify`: all segments in order")
 
 
 class StreamEvent(BaseModel):
@@ -186,6 +197,19 @@ def _times(segments: Sequence[SpokenSegment], wanted: Wanted) -> list[SegmentTim
     return [segment_times(segment, wanted.timestamps) for segment in segments]
 
 
+def verification(metadata: Metadata) -> list[SegmentVerification]:
+    """What was heard of a request with `verify`."""
+    return [
+        SegmentVerification(
+            text=written(one.text),
+            start=round(one.start, 3),
+            score=None if one.score is None else round(one.score, 3),
+            takes=one.takes,
+        )
+        for one in metadata.verified
+    ]
+
+
 def _describe(metadata: Metadata, changes: Sequence[EditChange] | None) -> StreamMetadata:
     return StreamMetadata(
         request_id=metadata.request_id,
@@ -200,4 +224,5 @@ def _describe(metadata: Metadata, changes: Sequence[EditChange] | None) -> Strea
         underrun_time=round(metadata.underrun_time, 4),
         overruns=[CueOverrun(**asdict(overrun)) for overrun in metadata.overruns] or None,
         changes=None if changes is None else list(changes),
+        verification=verification(metadata) or None,
     )

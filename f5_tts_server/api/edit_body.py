@@ -32,6 +32,7 @@ class EditBody(OwnOptions):
     response_format: Format = Field("wav", description="Format of the audio.")
     duration: None = Field(None, description="Not for edits.")
     timestamps: None = Field(None, description="Not for edits.")
+    verify: Literal[False] = Field(False, description="Not for edits.")
     ssml: Literal[False] = Field(False, description="Not for edits.")
     strip_markup: Literal[False] = Field(False, description="Not for edits.")
     language: Literal["en"] = Field("en", description="Words are found in English recordings only.")

@@ -14,6 +14,7 @@ from typing import Any
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
+from f5_tts_server.api.clip_replies import verification
 from f5_tts_server.api.errors import ERROR_RESPONSES, OPENAI
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
@@ -64,4 +65,7 @@ async def _events(ticket: Ticket, characters: int, detail: Detail | None) -> Asy
         elif isinstance(event, Failed):
             yield sse_event({"type": "speech.audio.error", **OPENAI.body(OPENAI.translate(event.error))})
         else:
-            yield sse_event({"type": "speech.audio.done", "usage": usage(characters, event.metadata.duration)})
+            done: dict[str, Any] = {"type": "speech.audio.done", "usage": usage(characters, event.metadata.duration)}
+            if heard := verification(event.metadata):
+                done["verification"] = [one.model_dump(exclude_none=True) for one in heard]
+            yield sse_event(done)

@@ -161,6 +161,7 @@ class RequestBuilder:
             open=open,
             model=model.name,
             timestamps=options.timestamps is not None,
+            verify=options.verify,
             caller=current_caller(),
         )
 

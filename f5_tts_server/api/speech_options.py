@@ -121,6 +121,11 @@ class SpeechOptions(BaseModel):
     timestamps: Detail | None = Field(
         None, description="Tell when each `segment`, `word` or `character` is said, in seconds of the joined file."
     )
+    verify: bool = Field(
+        False,
+        description="Hear each piece of speech before it is sent, and make those again whose words were lost, repeated or "
+        "garbled. English; see docs/verification.md.",
+    )
 
 
 class OwnOptions(SpeechOptions):

@@ -29,6 +29,7 @@ from anyio import to_thread
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from f5_tts_server.api.clip_replies import verification
 from f5_tts_server.api.errors import SPEECH_SOCKET
 from f5_tts_server.api.faults import FAULTS, as_request_error
 from f5_tts_server.api.messages import INTERNAL, close, close_at_fault, receive_object, send_within
@@ -38,6 +39,7 @@ from f5_tts_server.api.speech_options import Format, Name, NoSsml, SpeechOptions
 from f5_tts_server.api.timestamps import segment_times
 from f5_tts_server.inference_types import (
     AudioChunk,
+    Done,
     Event,
     Failed,
     GenerationRequest,
@@ -277,7 +279,10 @@ class _Session:
                 continue
             self._open.discard(sentence.ticket)
             failed = isinstance(event, Failed)
-            await tell({"type": "audio.done", "sentence_index": sentence.index, "total_bytes": total, "error": failed})
+            done = {"type": "audio.done", "sentence_index": sentence.index, "total_bytes": total, "error": failed}
+            if isinstance(event, Done) and (heard := verification(event.metadata)):
+                done["verification"] = [one.model_dump(exclude_none=True) for one in heard]
+            await tell(done)
             if isinstance(event, Failed):
                 raise event.error
             return

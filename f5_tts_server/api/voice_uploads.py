@@ -11,6 +11,7 @@ from f5_tts_server.api.services import Services
 from f5_tts_server.inference_types import VoiceClip
 from f5_tts_server.voices.report import STORED_RATE, prepare, report
 from f5_tts_server.voices.store import StoredVoice
+from f5_tts_server.voices.transcript import check
 
 
 async def store_voice(
@@ -70,4 +71,9 @@ def _measured(services: Services, ref_text: str, audio: bytes) -> tuple[VoiceCli
         services.transcriber.load()
     clip = prepare(audio) if given else prepare(audio, max_speech_seconds=None)
     words = given or services.transcriber.transcribe(clip.samples, STORED_RATE)
-    return VoiceClip(clip.wav(), words), report(clip, words).as_json() | {"transcribed": not given}
+    found, heard = report(clip, words), check(clip.samples, words)
+    remarks = found.remarks
+    if heard is not None and not heard.fits:
+        remarks += (f"the clip does not seem to say its transcript; {heard.proposal or 'read it again'}",)
+    told = {"remarks": remarks, "transcribed": not given, "transcript": heard and heard.as_json()}
+    return VoiceClip(clip.wav(), words), found.as_json() | told

@@ -138,6 +138,12 @@ class Ledger:
                 account.bytes = max(account.bytes - size, 0.0)
                 account.planned.append(_Planned(frames * account.nfe, gen_frames))
 
+    def again(self, job: int, frames: int, gen_frames: int) -> None:
+        """A segment, the first of those that are not sent, is made once more."""
+        with self._lock:
+            if (account := self._accounts.get(job)) is not None:
+                account.planned.appendleft(_Planned(frames * account.nfe, gen_frames))
+
     def advance(self, frames: dict[int, int], seconds: float, *, full: bool) -> None:
         """A turn has advanced these frames, by request, by one step each, in ``seconds``.
 

@@ -140,7 +140,7 @@ class Segment:
     plan: Plan
     schedule: Any
     prefilled: Prefilled
-    gain: float
+    reference: PreparedReference
     part: int
     exact: int | None
     cue: Cue | None
@@ -151,6 +151,7 @@ class Segment:
     silence: float  # seconds before it
     known: bool  # whether the listener knows its part's language
     position: float  # seconds into the clip at which it begins, as far as lengths were known
+    take: int = 1  # which making of it this is
     inserted: float = 0.0  # when its flow began; of traced ones, as the next
     stepped: list[float] = field(default_factory=list)  # when each step was done
 

@@ -58,7 +58,19 @@ class Metrics:
             "f5_underrun_seconds", "Seconds for which such listeners had no audio.", registry=self.registry
         )
         self.listening_seconds = Counter(
-            "f5_listening_seconds", "Seconds of work for the times of words.", registry=self.registry
+            "f5_listening_seconds", "Seconds of work for the times of words and for verifying.", registry=self.registry
+        )
+        self.verified = Counter(
+            "f5_verified_segments",
+            "Segments that were heard before they left: they fitted at once, when made again, or never; or the language is "
+            "not known.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("fits", "fits_after", "doubtful", "unknown"):
+            self.verified.labels(outcome)
+        self.remade_seconds = Counter(
+            "f5_remade_audio_seconds", "Seconds of audio of segments that were made again.", registry=self.registry
         )
         self.cues = Counter("f5_cues", "Cues of dubs that were spoken.", registry=self.registry)
         self.overruns = Counter(

@@ -12,6 +12,8 @@ class EngineOptions:
     ``frame_budget`` None takes the model's own. ``first_audio_s`` after a request's arrival its first audio is due,
     ``whole_clip_s`` that of a clip which nobody hears before it is whole, ``background_s`` that of one nobody waits for.
     With ``early_rate`` requests are taken in while the model, which has this sample rate, is being loaded.
+    Of requests with ``verify`` a segment is made at most ``verify_takes`` times, and at most ``verify_extra_s`` seconds of
+    audio are made again in all.
     ``key_concurrent`` and ``key_audio_s`` (a minute) bound each caller, see `engine.usage`.
     """
 
@@ -31,3 +33,5 @@ class EngineOptions:
     early_rate: int | None = None
     key_concurrent: int | None = None
     key_audio_s: float | None = None
+    verify_takes: int = 3
+    verify_extra_s: float = 30.0

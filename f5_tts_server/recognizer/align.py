@@ -56,6 +56,27 @@ def align_sounds(posteriors: Array, words: Sequence[Sequence[str]]) -> list[Span
 
     Raises AlignmentError as `align`.
     """
+    path, states = _aligned(posteriors, words)
+    owners = states.owners[path]
+    scores = posteriors[np.arange(len(posteriors)), states.classes[path]]
+    spans = []
+    for index in range(len(words)):
+        frames = np.flatnonzero(owners == index)
+        spans.append(Span(int(frames[0]), int(frames[-1]) + 1, float(scores[frames].sum())))
+    return spans
+
+
+def align_phonemes(posteriors: Array, words: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+    """The first frame and the end of each phoneme [k, 2] of words as `align_sounds` takes them. Raises as it does."""
+    path, states = _aligned(posteriors, words)
+    phonemes = np.cumsum(~states.stays) - 1  # of a state of a word: the first of a phoneme's two may not stay
+    spoken = states.owners[path] >= 0
+    found = np.where(spoken, phonemes[path], -1)
+    frames = np.arange(len(path))
+    return np.array([(inside[0], inside[-1] + 1) for inside in (frames[found == k] for k in range(phonemes[-1] + 1))])
+
+
+def _aligned(posteriors: Array, words: Sequence[Sequence[str]]) -> tuple[NDArray[np.int64], _States]:
     states = _States.of(words)
     count = len(posteriors)
     if count * len(states.classes) > LARGEST:
@@ -66,14 +87,7 @@ def align_sounds(posteriors: Array, words: Sequence[Sequence[str]]) -> list[Span
         raise AlignmentError(
             f"the text has {sum(map(len, words))} phonemes, more than {count * SECONDS_A_FRAME:.2f} s of audio can hold"
         )
-    path = _best_path(posteriors, states)
-    owners = states.owners[path]
-    scores = posteriors[np.arange(count), states.classes[path]]
-    spans = []
-    for index in range(len(words)):
-        frames = np.flatnonzero(owners == index)
-        spans.append(Span(int(frames[0]), int(frames[-1]) + 1, float(scores[frames].sum())))
-    return spans
+    return _best_path(posteriors, states), states
 
 
 def words_of(text: str, spoken: Sequence[Said], spans: Sequence[Span]) -> tuple[Word, ...]:

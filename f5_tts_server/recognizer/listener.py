@@ -6,6 +6,7 @@ from f5_tts_server.embedded.phonemes import silent_letters
 from f5_tts_server.f5.audio import Samples
 from f5_tts_server.f5.frontend import Word
 from f5_tts_server.recognizer.align import align
+from f5_tts_server.recognizer.verify import score
 from f5_tts_server.text.language import detect
 
 
@@ -23,4 +24,13 @@ class EnglishListener:
         try:
             return align(samples, text)
         except ValueError:  # AlignmentError, or sounds given for another model
+            return None
+
+    def score(self, text: str, samples: Samples) -> float | None:
+        """How surely samples [n] at 24 kHz say an English text, from 0 to 1; None for other languages."""
+        if not self.knows(text):
+            return None
+        try:
+            return score(samples, text)
+        except ValueError:  # as above
             return None

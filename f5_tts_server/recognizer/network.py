@@ -1,7 +1,7 @@
 """The recognizer's network: log-mel frames to log-posteriors of phoneme classes, in NumPy.
 
 A stack of residual blocks over time (dilated depthwise convolution, layer norm, two products with a ReLU between), as
-ConvNeXt has them. About 0.9 million parameters; `training.train_recognizer` makes them. NumPy, so that it runs in any
+ConvNeXt has them. About 1.7 million parameters; `training.train_recognizer` makes them. NumPy, so that it runs in any
 thread for audio of any length without a compiled program for each.
 """
 
@@ -25,7 +25,7 @@ CLASSES: tuple[str, ...] = ("", *CONSONANTS, *VOWELS)
 CLASS_OF: dict[str, int] = {symbol: 0 if symbol in PAUSES else CLASSES.index(symbol.lstrip("ˈˌ")) for symbol in SYMBOLS}
 """The class of each symbol of `embedded.phonemes`."""
 
-WIDTH, INNER = 160, 320
+WIDTH, INNER = 224, 448
 TAPS = 7  # of each depthwise convolution
 DILATIONS = (1, 2, 4, 1, 2, 4, 1, 2)
 FIRST_TAPS = 3

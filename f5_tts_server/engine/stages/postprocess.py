@@ -24,6 +24,7 @@ from f5_tts_server.engine.stages.request_queue import RequestQueue
 from f5_tts_server.engine.track import Track
 from f5_tts_server.formats import open_encoder, unlimited
 from f5_tts_server.inference_types import (
+    FITS,
     INFILL_FADE_FRAMES,
     AudioChunk,
     Done,
@@ -35,6 +36,7 @@ from f5_tts_server.inference_types import (
     Samples,
     SpokenSegment,
     TimedWord,
+    VerifiedSegment,
 )
 from f5_tts_server.joiner import Joiner
 
@@ -81,6 +83,9 @@ class _Clip:
         self._untold: list[SpokenSegment] = []  # that no chunk has named yet
         self.spoken: list[SpokenSegment] = []
         self.held: list[Samples] = []  # blocks of a segment that is heard before it is sent
+        self.best: tuple[Samples, float | None] | None = None  # of the takes of that segment
+        self.remade = 0  # samples of the takes after the first, of all segments
+        self.verified: list[VerifiedSegment] = []
 
     @property
     def ready(self) -> bool:
@@ -118,6 +123,15 @@ class _Clip:
         spoken = SpokenSegment(segment.plan.text, start, (self._origin + end) / self._rate, told)
         self._untold.append(spoken)
         self.spoken.append(spoken)
+
+    def verify(self, segment: Segment, score: float | None) -> None:
+        """Say what was heard of the segment that has begun; without a score nothing can be told."""
+        start = (self._origin + self._joiner.start) / self._rate
+        self.verified.append(VerifiedSegment(segment.plan.text, start, score, segment.take))
+        outcome = "unknown"
+        if score is not None:
+            outcome = "doubtful" if score < FITS else "fits" if segment.take == 1 else "fits_after"
+        self._metrics.verified.labels(outcome).inc()
 
     def speak(self, samples: Samples, segment: Segment) -> None:
         joined = self._joiner.push(samples)
@@ -206,6 +220,7 @@ class Postprocess:
         wake: threading.Event,
         requests: RequestQueue,
         inbox: Channel[Taken | End],
+        retakes: Channel[Segment],
         ledger: Ledger,
         metrics: Metrics,
         listener: Listener | None,
@@ -216,6 +231,8 @@ class Postprocess:
         self.wake = wake
         self._requests = requests
         self._inbox = inbox
+        self._retakes = retakes
+        self._options = options
         self._ledger = ledger
         self._metrics = metrics
         self._chunk_samples = max(1, round(options.chunk_s * programs.sample_rate))
@@ -274,7 +291,8 @@ class Postprocess:
     def _speak(self, clip: _Clip, taken: Taken) -> None:
         segment = taken.segment
         first, last = segment.heard_frames
-        hear = segment.job.request.timestamps and segment.plan.words is None and segment.known
+        request = segment.job.request
+        hear = segment.known and (request.verify or (request.timestamps and segment.plan.words is None))
         if clip.frame == 0 and not hear:
             self._begin_segment(clip, segment, segment.plan.words)
         start = first + clip.frame
@@ -292,15 +310,15 @@ class Postprocess:
                 f"request {clip.job.id}: the model gave values that are not finite in segment {segment.index}; "
                 "a smaller cfg_strength or another seed may help",
             )
-        spoken = samples * np.float32(segment.gain)
+        spoken = samples * np.float32(segment.reference.gain)
         if hear:
             clip.held.append(spoken)
         else:
             clip.speak(spoken, segment)
         clip.frame = stop - first
         if stop == last:
-            if hear:
-                self._hear(clip, segment)
+            if hear and not self._hear(clip, segment):
+                return
             clip.place(segment)
             if segment.job.request.open and not segment.more:
                 clip.flush()
@@ -319,16 +337,55 @@ class Postprocess:
         clip.begin(segment, length)
         if segment.job.request.timestamps:
             clip.tell(segment, length, words)
+        if segment.job.request.verify and whole and not segment.known:
+            clip.verify(segment, None)
 
-    def _hear(self, clip: _Clip, segment: Segment) -> None:
-        """Send a segment that has been held until it was whole, with the times of its words."""
-        assert self._listener is not None  # nobody else knows a language
+    def _hear(self, clip: _Clip, segment: Segment) -> bool:
+        """Send a segment that has been held until it was whole, with the times of its words.
+
+        False where it is made again instead.
+        """
+        listener = self._listener
+        assert listener is not None  # nobody else knows a language
         spoken, clip.held = np.concatenate(clip.held), []
-        began = self._clock()
-        words = self._listener.words(segment.plan.text, spoken)
-        self._metrics.listening_seconds.inc(self._clock() - began)
+        request, text = segment.job.request, segment.plan.text
+        words: Sequence[TimedWord] | None = segment.plan.words
+        score: float | None = None
+        if request.verify:
+            began = self._clock()
+            score = listener.score(text, spoken)
+            if clip.best is None or _rank(score) > _rank(clip.best[1]):
+                clip.best = (spoken, score)
+            self._metrics.listening_seconds.inc(self._clock() - began)
+            if self._made_again(clip, segment, len(spoken)):
+                return False
+            (spoken, score), clip.best = clip.best, None
+        if request.timestamps and words is None:
+            began = self._clock()
+            words = listener.words(text, spoken)
+            self._metrics.listening_seconds.inc(self._clock() - began)
         self._begin_segment(clip, segment, words)
+        if request.verify:
+            clip.verify(segment, score)
         clip.speak(spoken, segment)
+        return True
+
+    def _made_again(self, clip: _Clip, segment: Segment, length: int) -> bool:
+        """Whether a segment, of which the best take is known, goes back; bounds count audio, so that load changes nothing."""
+        assert clip.best is not None  # the caller has heard it
+        options = self._options
+        if (
+            _rank(clip.best[1]) >= FITS
+            or segment.take >= options.verify_takes
+            or clip.remade + length > options.verify_extra_s * self._programs.sample_rate
+        ):
+            return False
+        clip.remade += length
+        self._metrics.remade_seconds.inc(length / self._programs.sample_rate)
+        del clip.waiting[clip.index]
+        clip.frame = 0
+        self._retakes.put(segment)
+        return True
 
     def _complete(self, clip: _Clip) -> None:
         assert clip.end is not None  # `complete` says so
@@ -356,6 +413,12 @@ class Postprocess:
                     underrun_time=playback.underrun_time,
                     overruns=tuple(job.script.overruns),
                     spoken=tuple(clip.spoken),
+                    verified=tuple(clip.verified),
                 )
             )
         )
+
+
+def _rank(score: float | None) -> float:
+    """Of what cannot be judged 1: nothing better would come."""
+    return 1.0 if score is None else score

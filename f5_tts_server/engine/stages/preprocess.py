@@ -13,7 +13,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from f5_tts_server.inference_types import (
     Overrun,
     Pause,
     Plan,
+    Prefilled,
     PreparedReference,
     Programs,
     Recorded,
@@ -41,6 +42,7 @@ from f5_tts_server.inference_types import (
     VoiceClip,
 )
 from f5_tts_server.joiner import FADE_SECONDS
+from f5_tts_server.limits import SEED_MAX
 
 log = logging.getLogger("f5.engine")
 
@@ -80,6 +82,7 @@ class Preprocess:
         wake: threading.Event,
         requests: RequestQueue,
         inbox: Channel[Assignment],
+        retakes: Channel[Segment],
         segments: Channel[Segment],
         ends: Channel[Taken | End],
         references: ByteLRU[PreparedReference],
@@ -91,6 +94,7 @@ class Preprocess:
         self.wake = wake
         self._requests = requests
         self._inbox = inbox
+        self._retakes = retakes
         self._segments = segments
         self._ends = ends
         self._references = references
@@ -99,13 +103,18 @@ class Preprocess:
         self._keys = itertools.count()
         self._order = itertools.count()
         self._under_way: list[_Preparation] = []
+        self._again: deque[Segment] = deque()
 
     def turn(self) -> float:
         for assignment in self._inbox.drain():
             steps = self._prepare(assignment)
             self._under_way.append(_Preparation(assignment, steps, next(self._order)))
-        if not self._under_way or self._segments.full or self._ends.full:
+        self._again += self._retakes.drain()
+        if not (self._under_way or self._again) or self._segments.full or self._ends.full:
             return math.inf
+        if self._again:  # their listeners have waited once already
+            self._make_again(self._again.popleft())
+            return 0.0
         self._advance(min(self._under_way, key=_Preparation.rank))
         return 0.0
 
@@ -126,6 +135,25 @@ class Preprocess:
             job.events.end(Failed(internal_error(job, "preprocess")))
         self._under_way.remove(preparation)
         self._requests.prepared(preparation.assignment, what, seconds)
+
+    def _make_again(self, segment: Segment) -> None:
+        """Prefill a segment with the next seed's noise."""
+        job = segment.job
+        if not job.alive:
+            return
+        try:
+            prefilled = self._noised(job, segment.plan, segment.reference, segment.index, take=segment.take + 1)
+        except Exception:
+            log.exception("preprocessing failed", extra={"request_id": job.id})
+            job.events.end(Failed(internal_error(job, "preprocess")))
+            return
+        self._ledger.again(job.arrival, segment.plan.frames, segment.gen_frames)
+        self._segments.put(replace(segment, key=Key(next(self._keys)), prefilled=prefilled, take=segment.take + 1))
+
+    def _noised(self, job: Job, plan: Plan, reference: PreparedReference, index: int, *, take: int) -> Prefilled:
+        request = job.request
+        seed = (request.seed + take - 1) % (SEED_MAX + 1)
+        return self._programs.prefill(plan, reference, seed=seed, segment_index=index, guided=request.cfg_strength != 0)
 
     def _prepare(self, assignment: Assignment) -> _Steps:
         job = assignment.job
@@ -188,14 +216,14 @@ class Preprocess:
                 script.utterances.append(self._filling(part, script.parts))
                 script.parts += 1
             else:
-                utterance = yield from self._utterance(part, script, timed=job.request.timestamps)
+                utterance = yield from self._utterance(part, script, heard=job.request.timestamps or job.request.verify)
                 script.utterances.append(utterance)
                 script.parts += 1
             yield
         if script.too_short:
             raise _too_short(script.too_short)
 
-    def _utterance(self, part: Speech, script: Script, *, timed: bool) -> Generator[None, None, Utterance]:
+    def _utterance(self, part: Speech, script: Script, *, heard: bool) -> Generator[None, None, Utterance]:
         reference = self._reference(part.clip)
         first = script.parts == 0
         # A cue is heard when all of it is made.
@@ -211,7 +239,7 @@ class Preprocess:
             raise RequestError(422, "invalid_request", str(error), "text") from error
         if not texts:
             raise RequestError(422, "invalid_request", "text has nothing that this voice can speak", "text")
-        known = timed and self._listener is not None and self._listener.knows(part.text)
+        known = heard and self._listener is not None and self._listener.knows(part.text)
         free: deque[float | None] = deque([None] * len(texts))
         utterance = Utterance(script.parts, reference, part.speed, None, part.cue, known, texts, free)
         if part.cue is not None:
@@ -325,14 +353,8 @@ class Preprocess:
             urgent=assignment.urgent,
             plan=plan,
             schedule=self._programs.schedule(request.nfe, request.sway),
-            prefilled=self._programs.prefill(
-                plan,
-                reference,
-                seed=request.seed,
-                segment_index=script.segments,
-                guided=request.cfg_strength != 0,
-            ),
-            gain=reference.gain,
+            prefilled=self._noised(job, plan, reference, script.segments, take=1),
+            reference=reference,
             part=part,
             exact=exact,
             cue=cue,
