@@ -360,6 +360,8 @@ def rotary(n: int, dim: int) -> tuple[jax.Array, jax.Array]:
 
 def rotate(x: jax.Array, rotation: tuple[jax.Array, jax.Array], heads: int | None, platform: Platform) -> jax.Array:
     """Turns neighbouring channel pairs of x [b, n, h, d] by their positions' angles, in the first `heads` heads."""
+    if heads is not None and platform.mesh is not None:  # a slice of the heads would be sent around
+        return jnp.where(jnp.arange(x.shape[2])[:, None] < heads, rotate(x, rotation, None, platform), x)
     if heads is not None:
         turned = rotate(x[:, :, :heads], rotation, None, platform)
         return jnp.concatenate([turned, x[:, :, heads:]], axis=2)

@@ -528,6 +528,10 @@ def _step_some(
         return jnp.concatenate(rows)
 
     x = _advanced(graph, passes, whole, parameters, jax.tree.map(taken, slots), inputs)
+    if (
+        len(inputs.tables) == 1
+    ):  # it has a slot, as a step is of at least one row: a scatter of one row copies all on GPUs
+        return replace(slots, x=jax.lax.dynamic_update_slice_in_dim(slots.x, x, inputs.slots[0], axis=0)), x[:, 0, 0]
     return replace(slots, x=slots.x.at[inputs.slots].set(x, mode="drop")), x[:, 0, 0]
 
 

@@ -110,7 +110,8 @@ class UNetT(nnx.Module):
             return nnx.merge(first_def, params)(x, rotation, lengths), x
 
         def up(x: jax.Array, layer: tuple[nnx.State, jax.Array]) -> tuple[jax.Array, None]:
-            params, skip = layer
+            params, index = layer
+            skip = jax.lax.dynamic_index_in_dim(skips, index, keepdims=False)  # turned round they would be a copy
             block = nnx.merge(later_def, params)
             if block.skip is not None:
                 x = block.skip(jnp.concatenate([x, skip], axis=-1))
@@ -119,5 +120,5 @@ class UNetT(nnx.Module):
             return block(x, rotation, lengths), None
 
         x, skips = loops.scan(down, x, first, self.platform)  # skips [depth / 2, b, n + 1, d]
-        x, _ = loops.scan(up, x, (later, skips[::-1]), self.platform)
+        x, _ = loops.scan(up, x, (later, jnp.arange(len(skips))[::-1]), self.platform)
         return self.proj_out(self.norm_out(x)[:, 1:]).astype(jnp.float32)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.pallas import tpu as pltpu
+from jax.sharding import AxisType
 from numpy.typing import NDArray
 
 from f5_tts_server.f5.attention import attention
@@ -77,6 +78,14 @@ def test_several_devices_compute_their_own_rows_and_heads() -> None:
     result = json.loads(done.stdout.splitlines()[-1])
     assert max(result["errors"].values()) < 1e-5, result
     assert result["gathers"] == 0, "each device convolves the rows of all"
+
+
+def test_the_rotation_of_some_heads_over_several_devices_has_the_same_bits() -> None:
+    """Where heads are spread, E2's one rotated head was cut out of them: twelve `all-to-all` a step over two H100."""
+    x = jnp.asarray(np.random.default_rng(5).standard_normal((2, 70, H, D)), jnp.float32)
+    mesh = jax.make_mesh((1, 1), ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:1])
+    plain, split = (rotate(x, rotary(70, D), 1, Platform("cpu", 2, on)) for on in (None, mesh))
+    np.testing.assert_array_equal(plain, split)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
