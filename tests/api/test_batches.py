@@ -293,3 +293,18 @@ def test_jobs_and_batches_take_turns_by_age(serve: Serve, tmp_path: Path) -> Non
         batch = create(client, jsonl(*said(2)))
         assert ended(client, batch.id).status == "completed"
         assert httpx.get(f"{server.url}/v1/jobs/{job['id']}").json()["status"] == "done"
+
+
+def test_a_line_that_takes_longer_than_requests_may_holds_up_no_other(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work in the background is tried again when it is out of time; one that is spoken and never done would be for ever."""
+    monkeypatch.setattr("f5_tts_server.api.background.RETRY_S", 0.1)
+    server = serve(ToyPrograms(step_s=0.05), jobs_folder=tmp_path / "jobs", timeout_s=3)
+    with sdk(server) as client:
+        long = {"model": "tts-1", "voice": "ada", "input": "A sentence that is spoken. " * 150}
+        batch = ended(client, create(client, jsonl(long, *said(1))).id)
+        assert batch.status == "completed"
+        (error,) = lines_of(client, batch.error_file_id)
+        assert (error["custom_id"], error["response"]["status_code"]) == ("line-1", 504)
+        assert [line["custom_id"] for line in lines_of(client, batch.output_file_id)] == ["line-2"]
