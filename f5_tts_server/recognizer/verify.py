@@ -28,6 +28,8 @@ EVIDENCE = 24
 """Numbers in a word's row."""
 _PACE = 170.0  # words a minute, of the lengths that words are compared with
 _BEST = 2  # frames in which a phoneme is heard best
+_CLEAR, _SHORT = 8, 11  # columns: how well phonemes are heard, and how many of them have the least length
+_LEAST_CLEAR, _MOST_SHORT = -3.0, 0.5  # of 301 undamaged clips the means were -2.0 and more, and 0.32 and less
 _FAR = -5.0  # of an edit that there is no room for, on the scale of `_squashed`
 
 Array = NDArray[np.float32]
@@ -62,7 +64,9 @@ class Verifier:
         return doubts
 
     def score(self, rows: Array) -> float:
-        """From 0 to 1, at least 0.5 where no word is doubtful."""
+        """From 0 to 1, at least 0.5 where no word is doubtful; 0 for rows that no speech with its own text has."""
+        if rows[:, _SHORT].mean() > _MOST_SHORT or rows[:, _CLEAR].mean() < _LEAST_CLEAR:
+            return 0.0
         return float(1 / (1 + np.exp(np.clip(self.doubts(rows).max(), -30, 30))))
 
 
