@@ -80,6 +80,17 @@ async def whole(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> st
     return "ended" if reply.status_code == 200 and reply.json()["audio_base64"] else soak.refused(reply.status_code)
 
 
+async def same(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
+    """One seed, one clip, whatever else is going on."""
+    body = {"gen_text": " ".join(WORDS) + ".", "seed": 7, "response_format": "pcm"}
+    reply = await client.post("/v1/generate", json=body)
+    if reply.status_code != 200:
+        return soak.refused(reply.status_code)
+    audio = reply.json()["audio_base64"]
+    soak.clip_of_seven = soak.clip_of_seven or audio
+    return "ended" if audio == soak.clip_of_seven else "other samples of the same seed"
+
+
 async def openai(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
     body = {
         "model": "tts-1",
@@ -201,7 +212,7 @@ async def malformed(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -
 
 
 PROTOCOLS: list[Ask] = [
-    stream, stream, whole, openai, elevenlabs, socket, elevenlabs_socket, home_assistant, voices, dub, job,
+    stream, stream, whole, same, openai, elevenlabs, socket, elevenlabs_socket, home_assistant, voices, dub, job,
 ]  # fmt: skip
 
 
@@ -212,6 +223,7 @@ class Soak:
     server: ServerProcess
     wyoming_port: int = 0
     voice: str = ""
+    clip_of_seven: str = ""  # base64, the first that came
     clip: bytes = field(default_factory=lambda: file(speech(3)))
     asked: Counter[str] = field(default_factory=Counter)  # by protocol
     outcomes: Counter[str] = field(default_factory=Counter)

@@ -111,6 +111,40 @@ def test_what_was_acknowledged_before_a_kill_is_there_afterwards(tmp_path: Path,
         assert " ERROR " not in second.log
 
 
+def test_sigterm_in_the_middle_of_uploads(tmp_path: Path) -> None:
+    """One that comes whole in time is answered, one that stops in the middle does not keep the process, and nothing half is
+    left."""
+    with running("--voices-folder", str(tmp_path), toy={}) as first:
+        request = httpx.Request(
+            "POST",
+            f"{first.url}/v1/audio/voices",
+            data={"name": "slow", "ref_text": TEXT},
+            files={"audio_sample": ("clip.wav", CLIP, "audio/wav")},
+        )
+        body = request.read()
+        head = f"POST /v1/audio/voices HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+        head += f"Content-Type: {request.headers['content-type']}\r\n\r\n"
+        host, port = first.host.split(":")
+        connections = [socket.create_connection((host, int(port)), timeout=60) for _ in range(2)]
+        for connection in connections:
+            connection.sendall(head.encode() + body[: len(body) // 2])
+        time.sleep(0.2)
+        first.signal(signal.SIGTERM)
+        connections[0].sendall(body[len(body) // 2 :])
+        reply = b""
+        while piece := connections[0].recv(65536):
+            reply += piece
+        assert first.wait(60) == 0
+        for connection in connections:
+            connection.close()
+    kept = reply.startswith(b"HTTP/1.1 201 ")
+    assert kept or reply.startswith(b"HTTP/1.1 503 "), reply
+    with running("--voices-folder", str(tmp_path), toy={}) as second:
+        names = [voice["name"] for voice in httpx.get(f"{second.url}/v1/audio/voices").json()["voices"]]
+    assert names.count("slow") == kept
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".incoming-")]
+
+
 FULL = """
 import sys
 from pathlib import Path
