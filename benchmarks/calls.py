@@ -7,6 +7,7 @@ one after the other, each waited for; the null pass that a prefill may need is t
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -21,6 +22,7 @@ from f5_tts_server.embedded.config import ASSETS, CONFIG
 from f5_tts_server.inference_types import Plan, StepRow
 from f5_tts_server.loading import load_programs
 from f5_tts_server.settings import read_settings
+from f5_tts_server.text import TextError
 
 WORDS = "The road over the hill is closed so take the bridge instead and follow the river for three miles".split()
 
@@ -28,14 +30,17 @@ WORDS = "The road over the hill is closed so take the bridge instead and follow 
 def plan_for(frontend: Any, reference: Any, shortest: int, longest: int) -> Plan:
     """A segment that fills a bucket as well as words can."""
     text, plan = "", None
-    while True:
-        for word in WORDS:
-            text = f"{text} {word}".strip()
+    for word in itertools.cycle(WORDS):
+        text = f"{text} {word}".strip()
+        try:
             longer: Plan = frontend.plan(text, reference, speed=1.0, seconds=None)
-            if longer.frames > longest:
-                assert plan is not None and plan.frames > shortest, "no number of words fits the bucket"
-                return plan
-            plan = longer
+        except TextError:  # longer than anything that the model is compiled for
+            break
+        if longer.frames > longest:
+            break
+        plan = longer
+    assert plan is not None and plan.frames > shortest, "no number of words fits the bucket"
+    return plan
 
 
 def measure(rounds: int) -> dict[str, Any]:

@@ -111,6 +111,8 @@ class JobRunner:
         options = JobOptions.model_validate(job.options)
         chapters = await to_thread.run_sync(store.chapters, job)
         composer = await to_thread.run_sync(self._composer, options)
+        if job.status not in OPEN:
+            return  # cancelled while it was read
         job.status, job.done = "running", 0
         sections: list[Section] = []
         for number, chapter in enumerate(chapters, 1):

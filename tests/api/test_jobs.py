@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ import av
 import httpx
 import pytest
 
+from f5_tts_server.jobs.documents import Chapter
+from f5_tts_server.jobs.store import Job, JobStore
 from tests.jobs.epubs import epub
 from tests.server import ServerThread, running
 
@@ -98,6 +101,35 @@ def test_a_key_sees_its_own_jobs_only_and_a_cancelled_one_stops(serve: Serve, tm
         after = client.post("/v1/jobs", content=b"Hello.", headers=ada | PLAIN).json()
         client.headers.update(ada)
         until(client, after["id"], lambda one: one["status"] == "done")
+
+
+def test_a_job_that_is_cancelled_as_it_begins_does_not_go_on(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What set it running set it running again, cancelled or not; one that was deleted was worked on while its files went, and
+    the log had a traceback. Found by tests.soak."""
+    cancelling = threading.Event()
+    read, save = JobStore.chapters, JobStore.save
+
+    def slow_chapters(store: JobStore, job: Job) -> list[Chapter]:
+        assert cancelling.wait(60)
+        return read(store, job)
+
+    def slow_save(store: JobStore, job: Job) -> None:
+        if job.status == "cancelled":
+            cancelling.set()
+            time.sleep(0.5)  # it would be set running in this time
+        save(store, job)
+
+    monkeypatch.setattr(JobStore, "chapters", slow_chapters)
+    monkeypatch.setattr(JobStore, "save", slow_save)
+    server = serve(jobs_folder=tmp_path / "jobs")
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        job = client.post("/v1/jobs", content=b"Hello.", headers=PLAIN).json()
+        assert client.post(f"/v1/jobs/{job['id']}/cancel").json()["status"] == "cancelled"
+        after = client.post("/v1/jobs", content=b"Hello.", headers=PLAIN).json()
+        until(client, after["id"], lambda one: one["status"] == "done")
+        assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "cancelled"
 
 
 def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
