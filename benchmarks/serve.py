@@ -74,7 +74,7 @@ class Bench:
                 servers[order] = stack.enter_context(server_of(command))
                 servers[order].wait_until_ready()
             for server in servers.values():  # warms up
-                asyncio.run(one_by_one(server.url, [(kind, text) for kind, texts in TEXTS.items() for text in texts]))
+                asyncio.run(one_by_one(server.url, self._texts()))
             self._idle(servers["steps"].url)
             requests_a_second = self._capacity(servers)
             loads = {
@@ -135,13 +135,15 @@ class Bench:
             print(row(name, label, run), flush=True)
             yield run
 
+    def _texts(self) -> list[tuple[str, str]]:
+        return [(kind, text) for kind in MIX for text in TEXTS[kind][: self.options.idle_texts]]
+
     def _idle(self, url: str) -> None:
         """Every text once, one after the other: figures of an idle server, and how long each text's audio is."""
-        kinds = {kind: TEXTS[kind][: self.options.idle_texts] for kind in MIX}
-        replies = asyncio.run(one_by_one(url, [(kind, text) for kind in kinds for text in kinds[kind]]))
+        replies = asyncio.run(one_by_one(url, self._texts()))
         print(f"{'idle server':12} {'n':>3} {'audio, s':>9} {'first audio, s':>15} {'last / duration':>16}   (medians)")
         idle = {}
-        for kind in kinds:
+        for kind in MIX:
             some = [reply for reply in replies if reply.ask.kind == kind]
             idle[kind] = {
                 "n": len(some),

@@ -28,6 +28,12 @@ def test_what_must_hold_holds_whatever_happens(first: int) -> None:
         run(seed)
 
 
+def test_seeds_that_found_something() -> None:
+    """1291: where a turn makes several calls on a bucket, those after the one that failed advanced slots that had been emptied
+    and failed as well, so that a fault of a step and one of an insertion counted as five, which ends the engine."""
+    run(1291)
+
+
 def test_a_seed_repeats_exactly() -> None:
     def told(seed: int) -> list[str]:
         simulated = Run(seed)

@@ -128,7 +128,10 @@ class Inference:
 
     def _dispatch(self, batches: list[Batch]) -> None:
         turn = _Turn({}, {}, {}, 0, self._clock(), self._scheduler.full)
+        failed: set[int] = set()
         for batch in batches:
+            if batch.bucket in failed:
+                continue  # its segments begin again and hold no slots yet
             rows = [
                 StepRow(row.slot, segment.schedule, row.index, segment.job.request.cfg_strength)
                 for row in batch.rows
@@ -139,6 +142,7 @@ class Inference:
                 state = self._programs.step(batch.bucket, self._states[batch.bucket], rows)
             except Exception as error:  # noqa: BLE001 - as above
                 turn.fences.pop(batch.bucket, None)
+                failed.add(batch.bucket)
                 self._failed(batch.bucket, keys, error)
                 continue
             self._states[batch.bucket] = state
