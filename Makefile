@@ -6,6 +6,7 @@ PARITY := .venv-parity
 CLIENTS := .venv-clients
 TRAINING := .venv-training
 ACCELERATORS := .venv-accelerators
+SENTENCES ?= 100
 DEPLOY := .venv-deploy
 
 .PHONY: serve test lint wheel parity clients accelerators replicas golden evaluate clean
@@ -51,9 +52,9 @@ replicas: $(DEPLOY)/done
 golden: $(PARITY)/done
 	for part in frontend backbone vocos bigvgan checkpoint; do $(PARITY)/bin/python -m tests.golden.make_$${part}_golden || exit 1; done
 
-## evaluate: measure the embedded voice and print the table of its model card
+## evaluate: measure the embedded voice and print the table of its model card; SENTENCES=8 for a quick look
 evaluate: $(TRAINING)/done
-	$(TRAINING)/bin/python -m training.evaluate
+	$(TRAINING)/bin/python -m training.evaluate --sentences $(SENTENCES)
 
 clean:
 	rm -rf $(VENV) $(PARITY) $(CLIENTS) $(TRAINING) $(ACCELERATORS) $(DEPLOY) build dist
