@@ -241,21 +241,25 @@ class ModelPool:
         """Note what has been loaded or has failed, and unload what nobody needs."""
         now = self._clock()
         for model in self.models.values():
-            engine = model.engine
-            if engine is None:
-                continue
-            if engine.load_failure is not None:
-                with self._lock:
-                    model.failure, model.failed, model.engine = engine.load_failure, now, None
-                engine.stop()
-                continue
-            if engine.ready and not model.noted:
-                model.noted, model.nbytes, model.loads = True, engine.nbytes, model.loads + 1
-            if model.in_use:
-                model.used = now
-            elif self._idle_s is not None and now - model.used > self._idle_s:
+            if self._idle(model, now):
                 self._unload(model)
         self._make_room(0)
+
+    def _idle(self, model: Model, now: float) -> bool:
+        """Note what has become of a model; whether nobody has needed it for long enough."""
+        engine = model.engine
+        if engine is None:
+            return False
+        if engine.load_failure is not None:
+            with self._lock:
+                model.failure, model.failed, model.engine = engine.load_failure, now, None
+            engine.stop()
+            return False
+        if engine.ready and not model.noted:
+            model.noted, model.nbytes, model.loads = True, engine.nbytes, model.loads + 1
+        if model.in_use:
+            model.used = now
+        return self._idle_s is not None and now - model.used > self._idle_s
 
     def _make_room(self, nbytes: int) -> None:
         """Unload the least recently used models without a request until so many bytes are free."""
@@ -275,7 +279,7 @@ class ModelPool:
         engine.stop()
         model.metrics.forget()
         del engine
-        gc.collect()  # its arrays are in cycles
+        gc.collect()  # its arrays are in cycles; no caller may hold the engine meanwhile
         log.info("unloaded model %s: %.0f MiB", model.entry.name, model.nbytes / MIB)
 
     def _loaded(self) -> list[Model]:

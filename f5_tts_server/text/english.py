@@ -32,7 +32,7 @@ _MOST_DIGITS = 15  # of a number read as one; longer ones are read digit by digi
 _FIRST_YEAR, _LAST_YEAR = 1100, 2099
 
 # never from inside of a run of digits: trying each of its ends again takes quadratic time
-_NUMBER = r"(?<!\d)(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
+_NUMBER = r"(?<!\d)(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
 _SIGNED = rf"(?:(?<![\w.)%])[-−])?(?:{_NUMBER})"
 _MONTH = "|".join(sorted(MONTHS, key=len, reverse=True))
 _UNIT = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))

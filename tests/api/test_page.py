@@ -289,7 +289,7 @@ def test_the_word_that_sounds_is_marked(page: Page, slow: ServerThread) -> None:
     body = {"gen_text": text, "seed": 9, "timestamps": "word"}
     segments = httpx.post(f"{slow.url}/v1/generate", json=body, timeout=30).json()["timestamps"]
     words = [word for segment in segments for word in segment["words"]]
-    page.evaluate("document.getElementById('replay').pause()")
+    wait_until(page, "contexts.at(-1).state === 'closed'")  # heard to the end: nothing else marks words now
     for word in (words[5], words[0], words[-1]):
         page.evaluate(f"document.getElementById('replay').currentTime = {word['start'] + 0.001}")
         index = words.index(word)
