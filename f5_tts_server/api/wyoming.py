@@ -94,7 +94,9 @@ class _Connection:
                     await self._speaking
 
     async def tell(self, event: Event) -> None:
-        """Send an event; a client that takes nothing for long raises TimeoutError."""
+        """Send an event; a client that takes nothing for long raises TimeoutError, one that has left an OSError."""
+        if self._writer.is_closing():  # uvloop's closed transports raise RuntimeError
+            raise ConnectionResetError("the client has left")
         async with asyncio.timeout(self._services.settings.stall_timeout_s):
             await async_write_event(event, self._writer)
 

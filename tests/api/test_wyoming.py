@@ -14,7 +14,7 @@ from wyoming.event import Event
 from wyoming.info import Describe, Info
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeVoice
 
-from f5_tts_server.api.wyoming import EVENT_MAX
+from f5_tts_server.api.wyoming import EVENT_MAX, _Connection
 from tests.server import ServerThread, free_port
 
 Serve = Callable[..., ServerThread]
@@ -109,3 +109,25 @@ async def test_what_is_no_event_or_too_large_ends_the_connection(serve: Serve, l
     events = await until(client, "never")
     assert [event.type for event in events] == ["error"]
     await client.disconnect()
+
+
+@pytest.mark.anyio
+async def test_what_is_told_to_a_client_that_has_left_is_an_oserror(serve: Serve) -> None:
+    """The answer to a text whose client had just left wrote to a closed transport, which is a RuntimeError in uvloop:
+    a traceback in the log."""
+    services = serve().app.state.services
+    told: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        try:
+            await _Connection(services, reader, writer).tell(Error("late", "late").event())
+            told.set_result(None)
+        except OSError as error:
+            told.set_result(error)
+
+    async with await asyncio.start_server(connected, "127.0.0.1", 0) as listening:
+        client = AsyncTcpClient(*listening.sockets[0].getsockname())
+        await client.connect()
+        assert isinstance(await asyncio.wait_for(told, 30), OSError)
+        await client.disconnect()
