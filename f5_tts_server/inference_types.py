@@ -310,6 +310,11 @@ class RequestError(Exception):
         self.field = field
 
 
+def invalid_field(field: str, message: str) -> RequestError:
+    """A field whose value cannot be used."""
+    return RequestError(422, "invalid_request", message, field)
+
+
 class CuesTooShort(RequestError):
     """Cues that must end in time cannot; ``overruns`` are all of them."""
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from f5_tts_server.embedded.phonemes import PAUSES, Said
+from f5_tts_server.embedded.phonemes import Said
 from training.spoken import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
@@ -33,7 +33,7 @@ def word_spans(items: Sequence[Said], spans: NDArray[np.int64]) -> list[tuple[in
     """First sample and end of each word of `said(text)`, given those of all symbols."""
     found, at = [], 0
     for item in items:
-        if item.sounds[0] not in PAUSES:
+        if not item.pause:
             found.append((int(spans[at][0]), int(spans[at + len(item.sounds) - 1][1])))
         at += len(item.sounds)
     return found

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from f5_tts_server.embedded.config import ASSETS
-from f5_tts_server.embedded.phonemes import PAUSES, phonemes, said
+from f5_tts_server.embedded.phonemes import phonemes, said
 from f5_tts_server.models import load_model
 from f5_tts_server.recognizer.network import Recognizer, recognizer
 from f5_tts_server.recognizer.verify import EVIDENCE, Verifier, evidence
@@ -98,13 +98,13 @@ class _Embedded:
         reference = self._references[number % len(self._references)]
         items = said(text)
         words = self._model.frontend.plan(text, reference, speed=1.0, seconds=None).words
-        if words is None or len(words) != sum(item.sounds[0] not in PAUSES for item in items):
+        if words is None or len(words) != sum(not item.pause for item in items):
             return None
         samples = self._model.speak(text, reference, seed=number)
         rate, at, spans, planned = self._model.config.mel.sample_rate, 0, [], iter(words)
         for item in items:
             start = end = at
-            if item.sounds[0] not in PAUSES:
+            if not item.pause:
                 word = next(planned)
                 start, end = round(word.start * rate), min(round(word.end * rate), len(samples))
             edges = np.linspace(start, end, len(item.sounds) + 1).astype(np.int64)
@@ -124,7 +124,7 @@ def examples(paths: Sequence[Path], network: Recognizer) -> Iterator[Example]:
             text, spans = str(clip["text"]), clip["spans"]
             samples = level(clip["samples"], np.random.default_rng(0))
         items = said(text)
-        sounds = [item.sounds for item in items if item.sounds[0] not in PAUSES]
+        sounds = [item.sounds for item in items if not item.pause]
         if len(sounds) not in _WORDS:
             continue
         yield Example(path.name, "clean", evidence(network.listen(samples), items))

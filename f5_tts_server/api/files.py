@@ -17,7 +17,7 @@ from f5_tts_server.api.batch_runner import KEPT_S_MAX, KEPT_S_MIN, BatchRunner
 from f5_tts_server.api.forms import form_document, form_text, read_form
 from f5_tts_server.api.pages import page_of
 from f5_tts_server.api.services import Services
-from f5_tts_server.inference_types import RequestError
+from f5_tts_server.inference_types import RequestError, invalid_field
 from f5_tts_server.jobs.batches import FILES_MAX, KEPT_S, BatchStore, Full, StoredFile
 
 _NAME_MAX = 200  # characters
@@ -57,13 +57,13 @@ def router(services: Services) -> APIRouter:
         async with read_form(request, fields=3, wanted="file and purpose") as form:
             upload = form.get("file")
             if not isinstance(upload, UploadFile):
-                raise _refuse("file", "file is missing: send it as a file")
+                raise invalid_field("file", "file is missing: send it as a file")
             if form_text(form, "purpose") != "batch":
-                raise _refuse("purpose", "purpose: batch is the only one")
+                raise invalid_field("purpose", "purpose: batch is the only one")
             seconds = _kept_s(form)
             data = await upload.read()
         if not data:
-            raise _refuse("file", "file is empty")
+            raise invalid_field("file", "file is empty")
         name = "".join(letter for letter in upload.filename or "" if letter.isprintable())[:_NAME_MAX] or "file.jsonl"
         owner = access.owner(request)
         try:
@@ -122,12 +122,8 @@ def _kept_s(form: FormData) -> int:
     if not anchor and not seconds:
         return KEPT_S
     if anchor != "created_at":
-        raise _refuse("expires_after", "expires_after.anchor: created_at is the only one")
+        raise invalid_field("expires_after", "expires_after.anchor: created_at is the only one")
     if not seconds.isascii() or not seconds.isdigit() or not KEPT_S_MIN <= int(seconds) <= KEPT_S_MAX:
         message = f"expires_after.seconds: a number from {KEPT_S_MIN} to {KEPT_S_MAX} is needed"
-        raise _refuse("expires_after", message)
+        raise invalid_field("expires_after", message)
     return int(seconds)
-
-
-def _refuse(field: str, message: str) -> RequestError:
-    return RequestError(422, "invalid_request", message, field)

@@ -10,7 +10,7 @@ from pydantic import Field, create_model
 from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.api.speech_options import Format, Guidance, OwnOptions, Speed, Steps, Sway, Text, Timeout
 from f5_tts_server.api.timestamps import SubtitleFormat
-from f5_tts_server.inference_types import GenerationRequest, RequestError, SamplingDefaults, VoiceClip
+from f5_tts_server.inference_types import GenerationRequest, SamplingDefaults, VoiceClip, invalid_field
 from f5_tts_server.limits import REFERENCE_TEXT_MAX
 from f5_tts_server.remote_files import URL_MAX
 from f5_tts_server.settings import Settings
@@ -56,14 +56,14 @@ class GenerateBody(OwnOptions):
         if self.ref_audio_url is not None:
             for name in ("ref_audio_base64", "voice"):
                 if getattr(self, name) is not None:
-                    raise _refuse(name, f"{name} and ref_audio_url exclude each other: leave one of them out")
+                    raise invalid_field(name, f"{name} and ref_audio_url exclude each other: leave one of them out")
             return builder.fetched(self.ref_audio_url, self.ref_text)
         if self.ref_audio_base64 is None:
             if self.ref_text is not None:
-                raise _refuse("reference", "reference is missing: ref_text says what is spoken in it")
+                raise invalid_field("reference", "reference is missing: ref_text says what is spoken in it")
             return builder.stored(self.voice, self)
         if self.voice is not None:
-            raise _refuse("voice", "voice and ref_audio_base64 exclude each other: leave one of them out")
+            raise invalid_field("voice", "voice and ref_audio_base64 exclude each other: leave one of them out")
         return builder.reference(self.ref_audio_base64, self.ref_text)
 
 
@@ -100,7 +100,3 @@ EXAMPLES: dict[str, Any] = {
         "value": {"gen_text": "Wait for it. [pause:0.8] There it is.", "num_inference_steps": 8},
     },
 }
-
-
-def _refuse(field: str, message: str) -> RequestError:
-    return RequestError(422, "invalid_request", message, field)

@@ -16,7 +16,7 @@ from f5_tts_server.api.forms import form_document, form_text, read_form
 from f5_tts_server.api.pages import page_of
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
-from f5_tts_server.inference_types import RequestError
+from f5_tts_server.inference_types import invalid_field
 from f5_tts_server.voices.consents import RECORDING_MAX, Consent
 from f5_tts_server.voices.report import prepare
 from f5_tts_server.voices.store import MAX_NAME_LENGTH
@@ -49,11 +49,11 @@ def router(services: Services) -> APIRouter:
         async with read_form(request, fields=3, wanted="name, language and recording") as form:
             recording = form.get("recording")
             if not isinstance(recording, UploadFile):
-                raise _refuse("recording", "recording is missing: send it as a file")
+                raise invalid_field("recording", "recording is missing: send it as a file")
             name, language = (_short(form_text(form, field), field) for field in ("name", "language"))
             audio = await recording.read()
         if len(audio) > RECORDING_MAX:
-            raise _refuse("recording", f"recording has {len(audio)} bytes; the limit is {RECORDING_MAX}")
+            raise invalid_field("recording", f"recording has {len(audio)} bytes; the limit is {RECORDING_MAX}")
 
         def store() -> Consent:
             prepare(audio, max_speech_seconds=None)
@@ -101,9 +101,5 @@ def _short(text: str, field: str) -> str:
     limit = MAX_NAME_LENGTH if field == "name" else _LANGUAGE_MAX
     text = text.strip()
     if not text or len(text) > limit or not text.isprintable():
-        raise _refuse(field, f"{field} has {len(text)} characters; 1 to {limit} that can be printed are accepted")
+        raise invalid_field(field, f"{field} has {len(text)} characters; 1 to {limit} that can be printed are accepted")
     return text
-
-
-def _refuse(field: str, message: str) -> RequestError:
-    return RequestError(422, "invalid_request", message, field)

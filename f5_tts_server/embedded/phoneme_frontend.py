@@ -146,7 +146,7 @@ class PhonemeFrontend(Frontend):
         seconds_a_frame = self._mel.hop / self._mel.sample_rate
         spoken, spans, at = [], [], 0
         for item in said(text):
-            if item.sounds[0] not in PAUSES:
+            if not item.pause:
                 spoken.append(item)
                 spans.append((float(ends[at]) * seconds_a_frame, float(ends[at + len(item.sounds)]) * seconds_a_frame))
             at += len(item.sounds)

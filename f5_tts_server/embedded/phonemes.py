@@ -77,6 +77,10 @@ class Said(NamedTuple):
     start: int
     end: int
 
+    @property
+    def pause(self) -> bool:
+        return self.sounds[0] in PAUSES
+
 
 def _plain(text: str) -> tuple[str, list[int] | range]:
     """The text with typographic quotes and accents folded to ASCII where that keeps the letter.
@@ -181,7 +185,7 @@ def said(text: str) -> list[Said]:
     spelled = [word for word, _, _ in found]
     for index, (word, start, end) in enumerate(found):
         if word in PAUSES:
-            if items and items[-1].sounds[0] not in PAUSES:
+            if items and not items[-1].pause:
                 items.append(Said((word,), start, end))
             continue
         if given_sounds.is_said(word):
@@ -194,7 +198,7 @@ def said(text: str) -> list[Said]:
         if lower in ("the", "to") and _starts_with_vowel(spelled[index + 1 : index + 2]):
             sounds = (sounds[0], "i" if lower == "the" else "u")
         items.append(Said(sounds, start, end))
-    if not items or items[-1].sounds[0] not in PAUSES:
+    if not items or not items[-1].pause:
         items.append(Said((".",), len(text), len(text)))
     elif items[-1].sounds == (",",):
         items[-1] = items[-1]._replace(sounds=(".",))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from f5_tts_server.formats import UnknownFormat, UnknownRate, check_rates
-from f5_tts_server.inference_types import GenerationRequest, Infill, Part, Pause, RequestError, Speech
+from f5_tts_server.inference_types import GenerationRequest, Infill, Part, Pause, Speech, invalid_field
 from f5_tts_server.limits import (
     CFG_MAX,
     CUES_MAX,
@@ -40,7 +40,7 @@ def check(request: GenerationRequest, limits: Limits) -> None:
     _within("timeout_s", request.timeout_s, 0.001, limits.timeout_s)
     _check_format(request, limits.sample_rate)
     if not request.parts and not request.open:
-        raise _refuse("text", "text is missing: there is nothing to speak")
+        raise invalid_field("text", "text is missing: there is nothing to speak")
     check_parts(request.parts, limits)
     _check_cues(request)
 
@@ -49,14 +49,14 @@ def check_parts(parts: Sequence[Part], limits: Limits, *, chars_before: int = 0,
     """The limits of parts; ``..._before`` is what the same request has brought before."""
     if parts_before + len(parts) > PARTS_MAX:
         count = parts_before + len(parts)
-        raise _refuse("text", f"text has {count} parts (voices and pauses); the limit is {PARTS_MAX}")
+        raise invalid_field("text", f"text has {count} parts (voices and pauses); the limit is {PARTS_MAX}")
     chars = chars_before
     for part in parts:
         if isinstance(part, Speech):
             chars += len(part.text)
             _within("speed", part.speed, SPEED_MIN, SPEED_MAX)
             if not part.text.strip():
-                raise _refuse("text", "text is empty: there is nothing to speak")
+                raise invalid_field("text", "text is empty: there is nothing to speak")
             if part.seconds is not None:
                 _within("seconds", part.seconds, SECONDS_MIN, SECONDS_MAX)
         elif isinstance(part, Infill):
@@ -64,7 +64,7 @@ def check_parts(parts: Sequence[Part], limits: Limits, *, chars_before: int = 0,
         elif isinstance(part, Pause):
             _within("pause", part.seconds, 0.0, PAUSE_MAX_S)
     if chars > limits.text_chars:
-        raise _refuse("text", f"text has {chars} characters; the limit is {limits.text_chars}")
+        raise invalid_field("text", f"text has {chars} characters; the limit is {limits.text_chars}")
 
 
 def _check_cues(request: GenerationRequest) -> None:
@@ -73,9 +73,9 @@ def _check_cues(request: GenerationRequest) -> None:
     if not cues:
         return
     if len(cues) < len(request.parts) or request.open:
-        raise _refuse("cue", "cue: either all parts of a request have one, and it is not open, or none has")
+        raise invalid_field("cue", "cue: either all parts of a request have one, and it is not open, or none has")
     if len(cues) > CUES_MAX:
-        raise _refuse("cue", f"cue: there are {len(cues)}; the limit is {CUES_MAX}")
+        raise invalid_field("cue", f"cue: there are {len(cues)}; the limit is {CUES_MAX}")
     begun = 0.0
     for part, cue in zip(spoken, cues, strict=True):
         _within("cue", cue.end, cue.start, TRACK_MAX_S)
@@ -88,15 +88,11 @@ def _check_format(request: GenerationRequest, model_rate: int) -> None:
     try:
         check_rates(request.format, request.sample_rate, request.bit_rate, model_rate)
     except UnknownFormat as error:
-        raise _refuse("format", str(error)) from error
+        raise invalid_field("format", str(error)) from error
     except UnknownRate as error:
-        raise _refuse(error.field, str(error)) from error
+        raise invalid_field(error.field, str(error)) from error
 
 
 def _within(field: str, value: float, low: float, high: float) -> None:
     if not (math.isfinite(value) and low <= value <= high):
-        raise _refuse(field, f"{field} is {value}; it must be between {low} and {high}")
-
-
-def _refuse(field: str, message: str) -> RequestError:
-    return RequestError(422, "invalid_request", message, field)
+        raise invalid_field(field, f"{field} is {value}; it must be between {low} and {high}")

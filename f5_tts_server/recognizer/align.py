@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from f5_tts_server.embedded.phonemes import PAUSES, Said, said, written_words
+from f5_tts_server.embedded.phonemes import Said, said, written_words
 from f5_tts_server.f5.frontend import Word
 from f5_tts_server.recognizer.network import CLASS_OF, MEL, Recognizer, recognizer
 
@@ -34,7 +34,7 @@ def align(samples: Array, text: str, *, network: Recognizer | None = None) -> tu
     work than `LARGEST`.
     """
     items = said(text)
-    spoken = [item for item in items if item.sounds[0] not in PAUSES]
+    spoken = [item for item in items if not item.pause]
     if not spoken:
         raise AlignmentError(f"nothing of the text {text[:40]!r} is spoken")
     spans = align_sounds((network or recognizer()).listen(samples), [item.sounds for item in spoken])

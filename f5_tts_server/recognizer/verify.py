@@ -87,18 +87,24 @@ def score(samples: Array, text: str) -> float:
     Raises AlignmentError where nothing of the text is spoken, or for more than is aligned at once.
     """
     items = said(text)
-    phonemes = sum(len(item.sounds) for item in items if item.sounds[0] not in PAUSES)
-    if not phonemes:
+    if all(item.pause for item in items):
         raise AlignmentError(f"nothing of the text {text[:40]!r} is spoken")
-    posteriors = recognizer().listen(samples)
-    if len(posteriors) < 2 * phonemes:
-        return 0.0  # no time for the text
-    return verifier().score(evidence(posteriors, items))
+    return score_heard(recognizer().listen(samples), items)
+
+
+def score_heard(posteriors: Array, items: Sequence[Said]) -> float:
+    """The score of `said(text)` in log-posteriors [t, classes]; 0 where there is no time for it. Raises AlignmentError."""
+    return verifier().score(evidence(posteriors, items)) if has_time(posteriors, items) else 0.0
+
+
+def has_time(posteriors: Array, items: Sequence[Said]) -> bool:
+    """Whether there are frames for all phonemes, as `evidence` needs them."""
+    return len(posteriors) >= 2 * sum(len(item.sounds) for item in items if not item.pause)
 
 
 def evidence(posteriors: Array, items: Sequence[Said]) -> Array:
     """A row for each word [n, EVIDENCE] of `said(text)`, in log-posteriors [t, classes]. Raises AlignmentError."""
-    words = [item.sounds for item in items if item.sounds[0] not in PAUSES]
+    words = [item.sounds for item in items if not item.pause]
     spans = align_phonemes(posteriors, words)
     found = edits(posteriors, words)
     classes = np.array([CLASS_OF[sound] for word in words for sound in word])
@@ -162,7 +168,7 @@ def _planned(items: Sequence[Said]) -> NDArray[np.float64]:
     owners: list[int] = []
     word = -1
     for item in items:
-        pause = item.sounds[0] in PAUSES
+        pause = item.pause
         if not pause:
             word += 1
             if symbols and symbols[-1] not in PAUSES:

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from f5_tts_server.embedded.phonemes import PAUSES, Said, said, silent_letters, written_words
+from f5_tts_server.embedded.phonemes import Said, said, written_words
 from f5_tts_server.inference_types import FITS
 from f5_tts_server.recognizer.align import SECONDS_A_FRAME, AlignmentError, align_sounds
+from f5_tts_server.recognizer.listener import EnglishListener
 from f5_tts_server.recognizer.network import recognizer
-from f5_tts_server.recognizer.verify import evidence, verifier
-from f5_tts_server.text.language import detect
+from f5_tts_server.recognizer.verify import evidence, has_time, score_heard, verifier
 
 _TRIES = 5  # cuts that are tried at each end, of the clip and of the text
 _PAUSE = 8  # frames
@@ -51,48 +51,40 @@ class TranscriptReport:
 
 def check(samples: NDArray[np.float32], text: str) -> TranscriptReport | None:
     """The transcript of a clip [n] at 24 kHz against what is heard; None for languages that the recognizer does not know."""
-    if silent_letters(text) or detect(text) not in ("en", None):
+    if not EnglishListener().knows(text):
         return None
     try:
         items = said(text)
     except ValueError:  # sounds given for another model
         return None
-    spoken = [item for item in items if item.sounds[0] not in PAUSES]
+    spoken = [item for item in items if not item.pause]
     if not spoken:
         return None
     posteriors = recognizer().listen(samples)
-    score = _score(posteriors, items)
-    if score is None:
+    if not has_time(posteriors, items):
+        return TranscriptReport(False, 0.0, (), _proposal(posteriors, text, items, spoken))
+    try:
+        rows = evidence(posteriors, items)
+    except AlignmentError:  # the search would be too large
         return None
+    score = verifier().score(rows)
     if score >= FITS:
         return TranscriptReport(True, round(score, 3), (), None)
-    doubtful = _doubtful(posteriors, text, items, spoken)
+    doubtful = _doubtful(posteriors, text, spoken, verifier().doubts(rows))
     return TranscriptReport(False, round(score, 3), doubtful, _proposal(posteriors, text, items, spoken))
 
 
-def _score(posteriors: Posteriors, items: list[Said]) -> float | None:
-    """0 where there is no time for the words; None where the search would be too large."""
-    if not _has_time(posteriors, items):
-        return 0.0
-    try:
-        return verifier().score(evidence(posteriors, items))
-    except AlignmentError:
-        return None
-
-
 def _fits(posteriors: Posteriors, items: list[Said]) -> bool:
-    return (_score(posteriors, items) or 0.0) >= FITS
+    try:
+        return score_heard(posteriors, items) >= FITS
+    except AlignmentError:
+        return False
 
 
-def _has_time(posteriors: Posteriors, items: list[Said]) -> bool:
-    return len(posteriors) >= 2 * sum(len(item.sounds) for item in items if item.sounds[0] not in PAUSES)
-
-
-def _doubtful(posteriors: Posteriors, text: str, items: list[Said], spoken: list[Said]) -> tuple[DoubtfulWord, ...]:
-    """What stands between blanks and has a doubtful word in it; nothing where there is no time for the text."""
-    if not _has_time(posteriors, items):
-        return ()
-    doubts = verifier().doubts(evidence(posteriors, items))
+def _doubtful(
+    posteriors: Posteriors, text: str, spoken: list[Said], doubts: NDArray[np.float32]
+) -> tuple[DoubtfulWord, ...]:
+    """What stands between blanks and has a doubtful word in it."""
     spans = align_sounds(posteriors, [item.sounds for item in spoken])
     found = []
     for first, last, indices in written_words(text, spoken):
