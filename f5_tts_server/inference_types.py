@@ -212,6 +212,9 @@ class VerifiedSegment:
 class Listener(Protocol):
     """What hears finished speech, on the postprocess thread, of parts whose language it knows."""
 
+    def load(self) -> None:
+        """Read what it needs and take it into use, before the engine is ready; called once more for each further engine."""
+
     def knows(self, text: str) -> bool:
         """Whether it knows the language of a part's text. Called on the preprocess thread."""
 

@@ -371,6 +371,8 @@ class TTSEngine:
                 self._break(f"the model could not be loaded: {error}")
                 return
             programs.warm_up(self._compiling)
+            if self._listener is not None:
+                self._listener.load()
         self._scheduler = self.scheduler_type(
             buckets=programs.buckets,
             slots=programs.slots,

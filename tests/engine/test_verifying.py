@@ -27,6 +27,11 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.loaded = 0
+
+    def load(self) -> None:
+        assert not self.heard
+        self.loaded += 1
 
     def knows(self, text: str) -> bool:
         return not text.startswith("Das")
@@ -118,6 +123,13 @@ async def test_without_verify_nothing_is_heard_and_a_seed_that_fits_gives_the_sa
         ]
     assert pcm(pair[0][0]).tolist() == pcm(pair[1][0]).tolist() and listener.heard == ["Good day."]
     assert len(plain) == len(pair[0][0])
+
+
+async def test_the_listener_is_loaded_before_the_engine_is_ready() -> None:
+    """The first request with `verify` read the dictionary and both networks while its listener waited."""
+    listener = Listener()
+    async with running(listener) as engine:
+        assert engine.state is EngineState.READY and listener.loaded == 1
 
 
 @pytest.mark.parametrize(("options", "takes"), [({"verify_takes": 1}, 1), ({"verify_extra_s": 0.0}, 1), ({}, 3)])

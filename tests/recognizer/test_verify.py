@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,25 @@ def test_the_listener_scores_english_alone() -> None:
     assert listener.score("Das ist ein Satz und er ist nicht auf Englisch.", clip(name)) is None
     assert listener.score("…", clip(name)) is None
     assert listener.score(VOICES[name]["text"], clip(name)) == score(clip(name), VOICES[name]["text"])
+
+
+def test_once_loaded_the_listener_reads_nothing_more() -> None:
+    """In a process of its own, which tells every file that is opened and every module that is imported after `load`."""
+    script = """
+import sys
+import numpy as np
+from f5_tts_server.recognizer.listener import EnglishListener
+listener = EnglishListener()
+listener.load()
+late = []
+sys.addaudithook(lambda event, arguments: late.append(arguments) if event in ("open", "import") else None)
+samples = np.random.default_rng(1).normal(0, 0.1, 60_000).astype(np.float32)
+assert listener.score("The evening was quiet.", samples) is not None
+assert listener.words("The evening was quiet.", samples)
+print(late)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n", ran.stdout
 
 
 def test_other_tensors_are_refused(tmp_path: Path) -> None:
