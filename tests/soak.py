@@ -3,14 +3,16 @@
     python -m tests.soak                      # 10,000 requests over all protocols, then 300 streams at once, then SIGTERM
     python -m tests.soak --requests 500       # a short look
 
-Of the requests one in four leaves at a random moment, one in twenty is malformed; the seed decides which. The 300 come
-twice: to this server, which tells most of them to come back, and to one that works on all of them at a time. Jobs are
-last in line: those that nobody deleted must be done at the end. Everything happens on the loopback address, ends by itself
-and is bounded in time. Prints what was seen as lines of a table and one JSON line; the exit code says whether all of it is
-as it should be:
+Of the requests (tests/soak_clients.py) one in four leaves at a random moment, one in twenty is malformed; the seed decides
+which. The 300 come twice: to this server, which tells most of them to come back, and to one that works on all of them at a
+time. Jobs and batches are last in line: those that nobody stopped must be done at the end. What clients upload and leave
+behind is removed by an operator, who looks every second: stores are bounded and would be full of it. Everything happens on
+the loopback address, ends by itself and is bounded in time. Prints what was seen as lines of a table and one JSON line; the
+exit code says whether all of it is as it should be:
 
-every request that was kept ended once and as it should, no reply was a 5xx, and afterwards no slot or place is held, there
-are as many threads and open files as before (two more may be), and memory grew by less than 2 % over the second half.
+every request that was kept ended once and as it should, no reply was a 5xx, and afterwards no slot or place is held, voices,
+files and jobs are those that were there before, as are threads and open files (two more may be), and memory grew by less
+than 2 % over the second half.
 
 What `/livez` takes is measured all the while, by a process of its own: the clients' would say how busy the clients are.
 """
@@ -28,8 +30,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,183 +39,18 @@ from typing import Any
 
 import httpx
 import psutil
-from websockets.asyncio.client import connect
-from wyoming.client import AsyncTcpClient
-from wyoming.error import Error
-from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop
 
 from benchmarks.load import percentile
 from benchmarks.report import environment, print_last_line
-from tests.clips import TEXT, file, speech
 from tests.server import ServerProcess, free_port, running
+from tests.soak_clients import ENDED, FULL, PROTOCOLS, REFUSED, WORDS, Known, events, malformed, stream
 
 LIMIT_S = 120.0  # for one request
 SETTLES_S = 40.0  # threads that have nothing to do end after ten
 JOBS_S = 600.0  # for the jobs that are left
 PROBE_EVERY_S = 0.25
-WORDS = "when the old man came down to the harbor in the morning the boats were already far out on the water".split()
-
-Ask = Callable[["Soak", httpx.AsyncClient, random.Random], Awaitable[str]]
-
-
-def text(rng: random.Random) -> str:
-    return " ".join(rng.choices(WORDS, k=rng.choice([2, 6, 15, 40]))) + "."
-
-
-async def stream(soak: Soak, client: httpx.AsyncClient, rng: random.Random, words: str | None = None) -> str:
-    """Server-sent events: exactly one final event."""
-    finals = errors = 0
-    body = {"gen_text": words or text(rng), "seed": 1}
-    async with client.stream("POST", "/v1/generate/stream", json=body) as reply:
-        if reply.status_code != 200:
-            return soak.refused(reply.status_code)
-        async for line in reply.aiter_lines():
-            errors += line == "event: error"
-            finals += line.startswith("data:") and '"is_final": true' in line
-    return "ended" if (finals, errors) == (1, 0) else f"{finals} final events, {errors} errors"
-
-
-async def whole(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
-    reply = await client.post(
-        "/v1/generate", json={"gen_text": text(rng), "response_format": rng.choice(["wav", "flac"])}
-    )
-    return "ended" if reply.status_code == 200 and reply.json()["audio_base64"] else soak.refused(reply.status_code)
-
-
-async def same(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
-    """One seed, one clip, whatever else is going on."""
-    body = {"gen_text": " ".join(WORDS) + ".", "seed": 7, "response_format": "pcm"}
-    reply = await client.post("/v1/generate", json=body)
-    if reply.status_code != 200:
-        return soak.refused(reply.status_code)
-    audio = reply.json()["audio_base64"]
-    soak.clip_of_seven = soak.clip_of_seven or audio
-    return "ended" if audio == soak.clip_of_seven else "other samples of the same seed"
-
-
-async def openai(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
-    body = {
-        "model": "tts-1",
-        "voice": "alloy",
-        "input": text(rng),
-        "response_format": rng.choice(["mp3", "pcm", "opus"]),
-    }
-    reply = await client.post("/v1/audio/speech", json=body)
-    return "ended" if reply.status_code == 200 and reply.content else soak.refused(reply.status_code)
-
-
-async def elevenlabs(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
-    reply = await client.post(f"/v1/text-to-speech/{soak.voice}/stream", json={"text": text(rng)})
-    return "ended" if reply.status_code == 200 and reply.content else soak.refused(reply.status_code)
-
-
-async def socket(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
-    """Text that is written while it is spoken."""
-    url = str(client.base_url).replace("http", "ws", 1).rstrip("/")
-    async with connect(f"{url}/v1/audio/speech/stream", max_size=None, proxy=None) as connection:
-        await connection.send(json.dumps({"type": "session.config", "response_format": "pcm"}))
-        for _ in range(rng.randint(1, 3)):
-            await connection.send(json.dumps({"type": "input.text", "text": text(rng) + " "}))
-            await asyncio.sleep(rng.uniform(0, 0.05))
-        await connection.send(json.dumps({"type": "input.done"}))
-        async for message in connection:
-            if isinstance(message, str):
-                told = json.loads(message)
-                if told["type"] in ("session.done", "error"):
-                    return "ended" if told["type"] == "session.done" else str(told)
-    return "closed before its end"
-
-
-async def elevenlabs_socket(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
-    """ElevenLabs' way to write text while it is spoken."""
-    url = str(client.base_url).replace("http", "ws", 1).rstrip("/")
-    async with connect(f"{url}/v1/text-to-speech/{soak.voice}/stream-input", max_size=None, proxy=None) as connection:
-        for written in (" ", text(rng) + " ", ""):
-            await connection.send(json.dumps({"text": written}))
-        async for message in connection:
-            told = json.loads(message)
-            if "error" in told:
-                return soak.refused(429) if told["error"] == "too_many_requests" else str(told)
-            if told.get("isFinal"):
-                return "ended"
-    return "closed before its end"
-
-
-async def voices(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
-    """A voice is uploaded, speaks and is deleted, also when its client leaves in the middle."""
-    name = f"voice {rng.randrange(10**12)}"
-    files = {"audio_sample": ("clip.wav", soak.clip, "audio/wav")}
-    try:
-        reply = await client.post("/v1/audio/voices", data={"name": name, "ref_text": TEXT}, files=files)
-        if reply.status_code != 201:
-            return soak.refused(reply.status_code)
-        said = await client.post("/v1/generate", json={"gen_text": text(rng), "voice": name})
-    finally:
-        for voice in (await client.get("/v1/audio/voices")).json()["voices"]:
-            if voice["name"] == name:
-                (await client.delete(f"/v1/audio/voices/{voice['id']}")).raise_for_status()
-    return "ended" if said.status_code == 200 else soak.refused(said.status_code)
-
-
-async def dub(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
-    cues = "".join(f"{n + 1}\n00:00:{4 * n:02},000 --> 00:00:{4 * n + 3:02},000\n{text(rng)}\n\n" for n in range(2))
-    reply = await client.post("/v1/audio/dubs", json={"subtitles": cues, "overrun": "speak"})
-    return "ended" if reply.status_code == 200 and reply.json()["audio_base64"] else soak.refused(reply.status_code)
-
-
-async def job(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
-    """A short book, most of them deleted in the middle; what is left is looked at when all else is done."""
-    document = "\n\n".join(text(rng) for _ in range(rng.randint(1, 3)))
-    reply = await client.post("/v1/jobs?format=mp3", content=document, headers={"Content-Type": "text/plain"})
-    if reply.status_code != 201:
-        return soak.refused(reply.status_code)
-    path = f"/v1/jobs/{reply.json()['id']}"
-    async with client.stream("GET", f"{path}/events") as events:
-        async for line in events.aiter_lines():
-            if line.startswith("data:"):
-                break
-    if rng.random() < 0.8:
-        (await client.delete(path)).raise_for_status()
-    return "ended"
-
-
-async def home_assistant(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
-    """Wyoming: a whole text, or one that is written while it is spoken."""
-    async with AsyncTcpClient("127.0.0.1", soak.wyoming_port) as connection:
-        if rng.random() < 0.5:
-            events, last = [Synthesize(text(rng)).event()], "audio-stop"
-        else:
-            chunks = [SynthesizeChunk(text(rng) + " ").event() for _ in range(2)]
-            events, last = [SynthesizeStart().event(), *chunks, SynthesizeStop().event()], "synthesize-stopped"
-        for event in events:
-            await connection.write_event(event)
-        audio = 0
-        while (told := await connection.read_event()) is not None:
-            audio += told.type == "audio-chunk"
-            if Error.is_type(told.type):
-                error = Error.from_event(told)
-                full = error.code in ("too_many_requests", "too_many_connections")
-                return soak.refused(429) if full else f"Wyoming: {error.code}"
-            if told.type == last:
-                return "ended" if audio else "Wyoming: no audio"
-    return "closed before its end"
-
-
-async def malformed(soak: Soak, client: httpx.AsyncClient, rng: random.Random) -> str:
-    """Must be refused as the client's fault."""
-    content = rng.choice([
-        b"", b"{", b"[" * 5000, b'{"gen_text": 1}', b'{"gen_text": ""}', b'{"gen_text": "\\ud800"}', b"\xff\xfe",
-        b'{"gen_text": "x", "num_inference_steps": 1e999}', b'{"gen_text": "x", "seed": ' + b"9" * 10_000 + b"}",
-        b'{"gen_text": "...", "nothing": 1}', b'{"gen_text": "x", "ref_audio_base64": "AAAA", "ref_text": "x"}',
-    ])  # fmt: skip
-    path = rng.choice(["/v1/generate", "/v1/generate/stream", "/v1/audio/speech"])
-    reply = await client.post(path, content=content, headers={"Content-Type": "application/json"})
-    return "refused" if 400 <= reply.status_code < 500 else f"malformed, but {reply.status_code}: {content[:80]!r}"
-
-
-PROTOCOLS: list[Ask] = [
-    stream, stream, whole, same, openai, elevenlabs, socket, elevenlabs_socket, home_assistant, voices, dub, job,
-]  # fmt: skip
+TIDY_EVERY_S = 1.0
+ABANDONED_S = 10.0  # after which a batch's output is nobody's, if no batch that is left has it
 
 
 @dataclass
@@ -221,25 +58,19 @@ class Soak:
     """What was seen."""
 
     server: ServerProcess
-    wyoming_port: int = 0
-    voice: str = ""
-    clip_of_seven: str = ""  # base64, the first that came
-    clip: bytes = field(default_factory=lambda: file(speech(3)))
+    known: Known
     asked: Counter[str] = field(default_factory=Counter)  # by protocol
     outcomes: Counter[str] = field(default_factory=Counter)
+    left: Counter[str] = field(default_factory=Counter)  # ends of jobs and batches that were left to be done
+    tidied: Counter[str] = field(default_factory=Counter)  # what the operator has removed
     memory: list[tuple[int, int]] = field(default_factory=list)  # requests so far, bytes
-
-    def refused(self, status: int) -> str:
-        return "refused: full" if status == 429 else f"status {status}"
 
     async def requests(self, count: int, at_once: int, seed: int) -> None:
         """So many requests, some at a time."""
         numbers = iter(range(count))
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=at_once)
-        async with httpx.AsyncClient(
-            base_url=self.server.url, limits=limits, timeout=LIMIT_S, trust_env=False
-        ) as client:
-            self.voice = (await client.get("/v1/audio/voices")).json()["voices"][0]["id"]
+        async with self._client() as client:
+            self.known.voice = (await client.get("/v1/audio/voices")).json()["voices"][0]["id"]
+            tidying = asyncio.create_task(self._keep_tidy(client))
 
             async def work() -> None:
                 for number in numbers:
@@ -247,13 +78,22 @@ class Soak:
                     if number % max(count // 40, 1) == 0:
                         self.memory.append((number, self._process.memory_info().rss))
 
-            await asyncio.gather(*(work() for _ in range(at_once)))
+            try:
+                await asyncio.gather(*(work() for _ in range(at_once)))
+            finally:
+                tidying.cancel()
+                with suppress(asyncio.CancelledError):
+                    await tidying
+
+    def _client(self) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=24)
+        return httpx.AsyncClient(base_url=self.server.url, limits=limits, timeout=LIMIT_S, trust_env=False)
 
     async def _one(self, client: httpx.AsyncClient, rng: random.Random) -> None:
         fate = rng.random()
-        ask = malformed if fate < 0.05 else rng.choice(PROTOCOLS)
+        ask = malformed if fate < 0.05 else rng.choice(list(PROTOCOLS))
         self.asked[ask.__name__] += 1
-        asking = asyncio.ensure_future(ask(self, client, rng))
+        asking = asyncio.ensure_future(ask(self.known, client, rng))
         if 0.05 <= fate < 0.30:
             await asyncio.wait({asking}, timeout=rng.choice([0.0, 0.01, 0.1, 0.5]))
             if not asking.done():
@@ -269,35 +109,63 @@ class Soak:
 
     async def crowd(self, count: int) -> Counter[str]:
         """So many streams at once: those for whom there is room end well, the others are told to come back."""
-        before = self.outcomes
-        self.outcomes = Counter()
-        async with httpx.AsyncClient(
-            base_url=self.server.url, limits=httpx.Limits(max_connections=None), timeout=LIMIT_S, trust_env=False
-        ) as client:
+        async with self._client() as client:
             rngs = [random.Random(number) for number in range(count)]
-            for outcome in await asyncio.gather(*(stream(self, client, rng) for rng in rngs)):
-                self.outcomes[outcome] += 1
-        crowd, self.outcomes = self.outcomes, before
-        return crowd
+            return Counter(await asyncio.gather(*(stream(self.known, client, rng) for rng in rngs)))
 
-    async def jobs(self) -> Counter[str]:
-        """Wait for the jobs that are left, listen to each and delete it."""
-        ends: Counter[str] = Counter()
+    async def _keep_tidy(self, client: httpx.AsyncClient) -> None:
+        while True:
+            await asyncio.sleep(TIDY_EVERY_S)
+            await self._tidy(client)
+
+    async def _tidy(self, client: httpx.AsyncClient) -> None:
+        """Look at the batches that were left and have ended, and remove what clients that are gone had uploaded."""
+        for one in (await client.get("/v1/audio/voices")).json()["voices"]:
+            if one["name"].startswith("voice ") and one["name"] not in self.known.in_use:
+                await self._remove(client, "voices", f"/v1/audio/voices/{one['id']}")
+        for name, lines in list(self.known.batches.items()):
+            found = (await client.get(f"/v1/batches/{name}")).json()
+            if found["status"] in ("validating", "in_progress", "finalizing"):
+                continue
+            self.left[await _end_of_batch(client, found, lines)] += 1
+            del self.known.batches[name]
+        for one in (await client.get("/v1/files")).json()["data"]:
+            batch, _, kind = one["filename"].partition("_output.")
+            abandoned = batch not in self.known.batches and one["created_at"] < time.time() - ABANDONED_S
+            if abandoned if kind else one["filename"] not in self.known.in_use:
+                await self._remove(client, "files", f"/v1/files/{one['id']}")
+
+    async def _remove(self, client: httpx.AsyncClient, what: str, path: str) -> None:
+        status = (await client.delete(path)).status_code
+        if status == 200:
+            self.tidied[what] += 1
+        elif status != 404:  # its client has removed it meanwhile
+            self.tidied[f"{what}: status {status}"] += 1
+
+    async def rest(self) -> None:
+        """Wait for the jobs and batches that are left, listen to each job and delete it, and tidy up."""
         end = time.monotonic() + JOBS_S
-        async with httpx.AsyncClient(base_url=self.server.url, timeout=LIMIT_S, trust_env=False) as client:
-            while left := (await client.get("/v1/jobs")).json()["data"]:
+        async with self._client() as client:
+            while True:
+                await self._tidy(client)
+                left = (await client.get("/v1/jobs")).json()["data"]
                 for one in left:
                     if one["status"] in ("queued", "running"):
                         continue
                     path = f"/v1/jobs/{one['id']}"
                     reply = await client.get(f"{path}/audio")
-                    ends["done" if reply.status_code == 200 and reply.content else f"job {one['status']}"] += 1
-                    (await client.delete(path)).raise_for_status()
+                    well = reply.status_code == 200 and reply.content
+                    self.left["job done" if well else f"job {one['status']}"] += 1
+                    await self._remove(client, "jobs", path)
+                batches = (await client.get("/v1/batches?limit=100")).json()["data"]
+                running = [one for one in batches if one["status"] not in ("completed", "cancelled")]
+                files = (await client.get("/v1/files")).json()["data"]
+                if not (left or running or files):
+                    return
                 if time.monotonic() > end:
-                    ends["not done"] += len(left)
-                    break
+                    self.left["not done"] += len(left) + len(running) + len(files)
+                    return
                 await asyncio.sleep(0.5)
-        return ends
 
     @property
     def _process(self) -> psutil.Process:
@@ -305,8 +173,11 @@ class Soak:
 
     def held(self) -> dict[str, int]:
         """What the server holds now."""
-        engine = httpx.get(f"{self.server.url}/v1/health").json()["engine"]
+        with httpx.Client(base_url=self.server.url, trust_env=False) as client:
+            engine = client.get("/v1/health").json()["engine"]
+            voices = len(client.get("/v1/audio/voices").json()["voices"])
         return {
+            "voices": voices,
             "slots": sum(slot["in_use"] for slot in engine["slots"].values()),
             "queued": sum(queue["depth"] for queue in engine["queues"].values()),
             "threads": self._process.num_threads(),
@@ -328,11 +199,10 @@ class Soak:
 async def soak(seen: Soak, options: argparse.Namespace) -> dict[str, Any]:
     await seen.requests(60, options.at_once, seed=-1)
     await seen.crowd(options.crowd)  # threads that stay are there from now on
-    await seen.jobs()
+    await seen.rest()
     await asyncio.sleep(2)
-    seen.outcomes.clear()
-    seen.asked.clear()
-    seen.memory.clear()
+    for counted in (seen.outcomes, seen.asked, seen.left, seen.tidied, seen.memory):
+        counted.clear()
     before = seen.held()
     began, used, clients = time.monotonic(), seen.processor(), time.process_time()
     with probed(seen.server.url) as probes:
@@ -340,7 +210,7 @@ async def soak(seen: Soak, options: argparse.Namespace) -> dict[str, Any]:
         seconds, used = time.monotonic() - began, seen.processor() - used
         clients = time.process_time() - clients
         crowd = await seen.crowd(options.crowd)
-        jobs = await seen.jobs()
+        await seen.rest()
     end = time.monotonic() + SETTLES_S
     while more(before, after := seen.held()) and time.monotonic() < end:  # noqa: ASYNC110 - it is another process
         await asyncio.sleep(0.5)
@@ -351,12 +221,22 @@ async def soak(seen: Soak, options: argparse.Namespace) -> dict[str, Any]:
         "asked": dict(seen.asked),
         "outcomes": dict(seen.outcomes),
         "crowd": dict(crowd),
-        "jobs that were left": dict(jobs),
+        "jobs and batches that were left": dict(seen.left),
+        "removed by the operator": dict(seen.tidied),
         "before": before,
         "after": after,
         "memory growth": round(seen.growth(), 4),
         "livez, ms": {"n": len(probes), **{f"p{p}": round(1e3 * percentile(probes, p), 1) for p in (50, 99, 100)}},
     }
+
+
+async def _end_of_batch(client: httpx.AsyncClient, batch: dict[str, Any], lines: int) -> str:
+    """What became of a batch of so many lines."""
+    if batch["status"] != "completed" or not batch["output_file_id"]:
+        return f"batch {batch['status']}"
+    output = (await client.get(f"/v1/files/{batch['output_file_id']}/content")).text.splitlines()
+    spoken = sum(json.loads(line)["response"]["status_code"] == 200 for line in output)
+    return "batch done" if spoken == len(output) == lines else f"batch with {spoken} of {lines} lines"
 
 
 def more(before: dict[str, int], after: dict[str, int]) -> list[str]:
@@ -368,16 +248,17 @@ def more(before: dict[str, int], after: dict[str, int]) -> list[str]:
     ]
 
 
-def probe(url: str, stop: Connection) -> None:
-    """What `/livez` takes, every quarter of a second until told to stop; then tells it."""
+def probe(url: str, told: Connection) -> None:
+    """What `/livez` takes, every quarter of a second until told to stop; says when it begins, and in the end what it took."""
     seconds = []
     with httpx.Client(base_url=url, timeout=LIMIT_S, trust_env=False) as client:
         client.get("/livez").raise_for_status()  # opens the connection
-        while not stop.poll(PROBE_EVERY_S):
+        told.send(None)
+        while not told.poll(PROBE_EVERY_S):
             began = time.monotonic()
             client.get("/livez").raise_for_status()
             seconds.append(time.monotonic() - began)
-    stop.send(seconds)
+    told.send(seconds)
 
 
 @contextmanager
@@ -389,6 +270,9 @@ def probed(url: str) -> Iterator[list[float]]:
     process.start()
     seconds: list[float] = []
     try:
+        if not ours.poll(LIMIT_S):
+            raise TimeoutError("the probing process did not start")
+        ours.recv()
         yield seconds
         ours.send(None)
         if ours.poll(LIMIT_S):
@@ -400,7 +284,7 @@ def probed(url: str) -> Iterator[list[float]]:
 
 async def all_at_once(server: ServerProcess, count: int) -> dict[str, Any]:
     """So many streams at once that are all worked on at a time, and what `/livez` takes meanwhile."""
-    seen = Soak(server)
+    seen = Soak(server, Known(wyoming_port=0))
     await seen.crowd(4)
     before, began = seen.held(), time.monotonic()
     with probed(server.url) as probes:
@@ -419,10 +303,9 @@ async def all_at_once(server: ServerProcess, count: int) -> dict[str, Any]:
 
 async def stop_in_the_middle(server: ServerProcess) -> dict[str, Any]:
     """SIGTERM while streams run: all of them end well within the grace period, and so does the process."""
-    seen = Soak(server)
     async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S, trust_env=False) as client:
-        words = " ".join(WORDS * 4)
-        streams = [asyncio.ensure_future(stream(seen, client, random.Random(number), words)) for number in range(16)]
+        body = {"gen_text": " ".join(WORDS * 4)}
+        streams = [asyncio.ensure_future(events(client, "/v1/generate/stream", body)) for _ in range(16)]
         while await asyncio.to_thread(server.active) < 16 and not any(one.done() for one in streams):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         server.signal(signal.SIGTERM)
@@ -446,7 +329,7 @@ def main() -> int:
             "wyoming-port": port,
         }
         with running(*(str(one) for name, value in flags.items() for one in (f"--{name}", value)), toy=TOY) as server:
-            results = asyncio.run(soak(Soak(server, wyoming_port=port), options))
+            results = asyncio.run(soak(Soak(server, Known(port)), options))
             results["SIGTERM"] = asyncio.run(stop_in_the_middle(server))
             results["errors in the log"] = ERRORS.findall(server.log)
         with running("--max-concurrent-requests", str(options.crowd), toy=TOY) as server:
@@ -455,8 +338,9 @@ def main() -> int:
     faults = [
         *(f"an outcome: {outcome}" for outcome in results["outcomes"] if outcome not in ENDS),
         *(f"of the crowd: {outcome}" for outcome in results["crowd"] if outcome not in ENDS),
-        *(f"of jobs: {end}" for end in results["jobs that were left"] if end != "done"),
-        *(f"of all at once: {end}" for end in results["all at once"]["ends"] if end != "ended"),
+        *(f"of what was left: {end}" for end in results["jobs and batches that were left"] if end not in DONE),
+        *(f"removing {what}" for what in results["removed by the operator"] if ":" in what),
+        *(f"of all at once: {end}" for end in results["all at once"]["ends"] if end != ENDED),
         *(["something is held after all at once"] if any(results["all at once"]["held"].values()) else []),
         *more(results["before"], results["after"]),
         *(["memory grew"] if results["memory growth"] > 0.02 else []),
@@ -474,7 +358,8 @@ ERRORS = re.compile(
     r"^\S+ \S+ (?:ERROR|CRITICAL) .*(?:\n[ \t].*)*", re.MULTILINE
 )  # further lines of a record are indented
 SPARE = {"threads": 2, "open files": 2}  # opened once, whatever the number of requests
-ENDS = ("ended", "left", "refused", "refused: full")
+ENDS = (ENDED, "left", REFUSED, FULL)
+DONE = ("job done", "batch done")
 
 
 if __name__ == "__main__":

@@ -24,12 +24,19 @@ from websockets.typing import Origin
 from f5_tts_server.api.request_id import RequestIdFilter
 from f5_tts_server.app import LogFormatter
 from tests.server import ServerThread
+from tests.soak_clients import PROTOCOLS
 
 KEY = "a-secret-key"
 OPEN = {
     "/", "/livez", "/readyz", "/v1/health", "/metrics", "/docs", "/openapi.json", "/favicon.ico", "/static/{name}",
 }  # fmt: skip
 """What answers without a key, written down here a second time on purpose."""
+SILENT = {
+    "/v1/audio/voices/import", "/v1/audio/voice_consents", "/v1/audio/voice_consents/{consent_id}",
+    "/v1/batches/{batch_id}/cancel", "/v1/jobs/{job_id}/cancel", "/v1/pronunciation-dictionaries/add-from-rules",
+    "/v1/voices/add", "/v1/voices/{voice_id}/edit", "/v1/voices/{voice_id}/settings/edit",
+}  # fmt: skip
+"""What is posted and speaks nothing."""
 FORGED = "2026-01-01 00:00:00,000 CRITICAL forged"
 
 
@@ -58,6 +65,14 @@ def sockets(server: ServerThread) -> list[str]:
 
 def filled(path: str, value: str = "ada") -> str:
     return re.sub(r"\{[^}]*\}", value, path)
+
+
+def test_every_route_and_socket_that_speaks_is_in_the_soak(server: ServerThread) -> None:
+    """Batches, edits and several sockets had been forgotten there."""
+    found = {path for method, path in calls(server) if method == "POST"}
+    found |= {route.path for route in routes(server.app) if isinstance(route, WebSocketRoute)}
+    asked = {path for paths in PROTOCOLS.values() for path in paths}
+    assert asked == found - SILENT
 
 
 def test_every_route_but_the_probes_and_the_page_needs_a_key(serve: Callable[..., ServerThread]) -> None:
