@@ -310,8 +310,12 @@ def peak_bytes(record: dict[str, Any]) -> int:
 
 
 def state_kept(record: dict[str, Any]) -> str:
-    """Whether the compiled step writes into the state that it is given."""
-    return "yes" if record["bytes"]["donated"] >= record["state"] else "NO"
+    """Whether the compiled step writes into the state that it is given, and copies none of it whole."""
+    config, data = CONFIGS[record["model"]].backbone, int(record["target"].split()[1].split("x")[0])
+    slots, n = record["batch"] // data if data > 1 else SLOTS, record["frames"]
+    arrays = (f"f32[{slots},{n},{config.mel_dim}]", f"bf16[{slots},2,{n},{config.dim}]")
+    copied = any(array.removesuffix(" in core") in arrays for array in record["copies"])
+    return "yes" if record["bytes"]["donated"] >= record["state"] and not copied else "NO"
 
 
 def line_of(record: dict[str, Any]) -> str:
@@ -365,7 +369,8 @@ share of peak is what that would mean. Neither knows launch times, caches or how
 counted in the text of the program: what stands in the loop over layers runs once a layer. Memory is one device's: weights,
 state of 8 slots (over several devices: of as many slots as the batch), tables of the schedules, results and temporaries.
 A guided step of `batch` segments runs `2 · batch` rows. "In place": the step writes into the state that it is given.
-"Float32": products that read float32, and arrays as large as the hidden state that are written as float32.
+"Copies": "in core" are those into a TPU core's own memory, from where it computes, and are no traffic. "Float32":
+products that read float32, and arrays as large as the hidden state that are written as float32.
 """
 HEADER = (
     "| frames | batch | memory, MB | of it temporary | in place | attention | collectives | copies over 1 MiB | float32 "

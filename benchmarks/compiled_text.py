@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%([\w.\-]+) = (.+?) ([a-z][a-z0-9\-]*)\((.*)$")
-_ARRAY = re.compile(r"\b([a-z]+\d*\w*)\[([\d,]*)\]")
+_ARRAY = re.compile(r"\b([a-z]+\d*\w*)\[([\d,]*)\](?:\{([^}]*)\})?")
 _NAME = re.compile(r"%([\w.\-]+)")
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f64": 8, "s64": 8, "u64": 8}
 _COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
+_CONDITION = re.compile(r"\bcondition=%([\w.\-]+)")
 _BODY = re.compile(r"\bbody=%([\w.\-]+)")
 _TRIPS = re.compile(r"known_trip_count\D+(\d+)")
 _FREE = frozenset({"parameter", "get-tuple-element", "tuple", "while", "bitcast", "constant", "after-all", "call"})
@@ -22,10 +23,11 @@ _LARGE = 1 << 20  # bytes; smaller copies cost nothing that is worth a line
 
 
 class Array(NamedTuple):
-    """One array type, such as bf16[2,938,1024]."""
+    """One array type, such as bf16[2,938,1024]; `in_core`: it lies in a TPU core's own memory."""
 
     kind: str
     shape: tuple[int, ...]
+    in_core: bool
 
     @property
     def size(self) -> int:
@@ -36,7 +38,7 @@ class Array(NamedTuple):
         return self.size * _BYTES.get(self.kind, 4)
 
     def __str__(self) -> str:
-        return f"{self.kind}[{','.join(map(str, self.shape))}]"
+        return f"{self.kind}[{','.join(map(str, self.shape))}]{' in core' if self.in_core else ''}"
 
 
 class Instruction(NamedTuple):
@@ -56,21 +58,17 @@ class Findings:
 
     collectives: dict[str, int]  # how many of each kind
     attention: str  # "cuDNN", "Pallas" or "plain"
-    copies: dict[str, int]  # how many of each array of a mebibyte or more
+    copies: dict[str, int]  # how many of each array of a mebibyte or more, and whether into a core's own memory
     wide_products: int  # matrix products and convolutions that read float32
     wide_arrays: int  # float32 arrays of at least the size asked for that are written to memory
-    traffic: int  # bytes that operations read and write in all, loops counted out
+    traffic: int  # bytes of the device's memory that operations read and write in all, loops counted out
 
 
 def findings(text: str, large_elements: int) -> Findings:
     """Reads the text of one program. `large_elements`: from which size on a float32 array is counted."""
     instructions = list(_instructions(text))
     types = {(i.computation, i.name): i.results for i in instructions}
-    trips = {
-        body[1]: int(count[1])
-        for i in instructions
-        if i.opcode == "while" and (body := _BODY.search(i.rest)) and (count := _TRIPS.search(i.rest))
-    }
+    trips = _trips(instructions)
     collectives: Counter[str] = Counter()
     copies: Counter[str] = Counter()
     wide_products = wide_arrays = traffic = 0
@@ -95,8 +93,30 @@ def findings(text: str, large_elements: int) -> Findings:
     return Findings(dict(collectives), attention, dict(copies), wide_products, wide_arrays, traffic)
 
 
+def _trips(instructions: list[Instruction]) -> dict[str, int]:
+    """How often the body of each loop runs. TPUs' compiler writes no count: it is what the condition compares with."""
+    inside: dict[str, list[Instruction]] = {}
+    for i in instructions:
+        inside.setdefault(i.computation, []).append(i)
+    trips = {}
+    for i in instructions:
+        body, condition = _BODY.search(i.rest), _CONDITION.search(i.rest)
+        if i.opcode != "while" or body is None:
+            continue
+        if count := _TRIPS.search(i.rest):
+            trips[body[1]] = int(count[1])
+        elif condition is not None:
+            bounds = [int(j.rest.split(")")[0]) for j in inside[condition[1]] if j.opcode == "constant"]
+            if len(bounds) != 1:
+                raise ValueError(f"the number of turns of the loop {i.name} is not to be seen: constants {bounds}")
+            trips[body[1]] = bounds[0]
+    return trips
+
+
 def _touched(array: Array, turns: int) -> int:
     """Bytes of an array that one turn of a loop touches: its own slice of what is stacked by turns."""
+    if array.in_core:
+        return 0
     stacked = turns > 1 and len(array.shape) > 1 and array.shape[0] == turns
     return array.nbytes // (turns if stacked else 1)
 
@@ -115,6 +135,7 @@ def _instructions(text: str) -> Iterator[Instruction]:
         elif match := _INSTRUCTION.match(line):
             name, result, opcode, rest = match.groups()
             arrays = [
-                Array(kind, tuple(int(n) for n in shape.split(",") if n)) for kind, shape in _ARRAY.findall(result)
+                Array(kind, tuple(int(n) for n in shape.split(",") if n), "S(1)" in layout)
+                for kind, shape, layout in _ARRAY.findall(result)
             ]
             yield Instruction(computation, name, arrays, opcode, rest, computation in fused)

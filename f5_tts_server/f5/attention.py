@@ -6,14 +6,38 @@ import jax
 import jax.numpy as jnp
 
 from f5_tts_server.f5 import loops
-from f5_tts_server.f5.platform import HEADS, ROWS, Platform
+from f5_tts_server.f5.platform import EACH_HEAD, HEADS, ROWS, WHOLE, Platform
+from f5_tts_server.f5.rotary import rotate
 
-_LANES = 128  # of a TPU: blocks of queries and keys are multiples
-_SCORES = 512 * 1024  # that a TPU's core holds at once
+
+def rotated_attention(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    rotation: tuple[jax.Array, jax.Array],
+    rotated: int | None,
+    lengths: jax.Array,
+    platform: Platform,
+    dtype: jnp.dtype,
+) -> jax.Array:
+    """`attention` whose queries and keys are first turned by their positions, with products of `dtype`.
+
+    rotation: from `rotary`; rotated: how many heads are, the first ones; None: all. Returns [b, n, h, d] of `dtype`.
+    """
+    if platform.kind == "tpu":
+        # Only here: a server on another device starts without Pallas.
+        from f5_tts_server.f5 import tpu_attention
+
+        heads = jnp.arange(q.shape[2]) < (q.shape[2] if rotated is None else rotated)
+        inputs = (HEADS, HEADS, HEADS, WHOLE, EACH_HEAD, ROWS)
+        of_device = platform.on_each_device(tpu_attention.rotated_attention, inputs, HEADS)
+        return of_device(q.astype(dtype), k.astype(dtype), v.astype(dtype), rotation, heads, lengths)
+    q, k = (rotate(x, rotation, rotated, platform) for x in (q, k))
+    return attention(q.astype(dtype), k.astype(dtype), v.astype(dtype), lengths, platform)
 
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array, platform: Platform) -> jax.Array:
-    """softmax(q kᵀ / √d) v over the first `lengths` keys of each row.
+    """softmax(q kᵀ / √d) v over the first `lengths` keys of each row; for CPUs and GPUs.
 
     q, k, v: [b, n, h, d]; lengths: int32 [b], each at least 1. Returns [b, n, h, d]; queries beyond a row's length
     get finite values that mean nothing.
@@ -24,32 +48,12 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array, plat
         return jax.nn.dot_product_attention(
             q, k, v, query_seq_lengths=lengths, key_value_seq_lengths=lengths, implementation="cudnn"
         )
-    if platform.kind == "tpu":
-        return platform.on_each_device(_attention_in_one_kernel, (HEADS, HEADS, HEADS, ROWS), HEADS)(q, k, v, lengths)
     return _attention_at_once(q, k, v, lengths)
 
 
 def _attention_at_once(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
     mask = jnp.arange(k.shape[1])[None, None, None, :] < lengths[:, None, None, None]
     return jax.nn.dot_product_attention(q, k, v, mask=mask)
-
-
-def _attention_in_one_kernel(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
-    """JAX's kernel for TPUs: scores stay in the core, those of some queries and all keys of a head at a time."""
-    # Only here: a server on another device starts without Pallas.
-    from jax.experimental.pallas.ops.tpu.flash_attention import BlockSizes, SegmentIds, flash_attention
-
-    b, n, _, d = q.shape
-    keys = -(-n // _LANES) * _LANES
-    queries = max(_LANES, _SCORES // keys // _LANES * _LANES)
-    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # [b, h, n, d]
-    k, v = (jnp.pad(x, ((0, 0), (0, 0), (0, keys - n), (0, 0))) for x in (k, v))
-    # All queries are of segment 1, and so are the keys that they look at.
-    looked_at = jnp.arange(keys)[None] < lengths[:, None]
-    segments = SegmentIds(q=jnp.ones((b, n), jnp.int32), kv=looked_at.astype(jnp.int32))
-    blocks = BlockSizes(block_q=min(queries, n), block_k_major=keys, block_k=keys, block_b=1)
-    out = flash_attention(q, k, v, segment_ids=segments, sm_scale=d**-0.5, block_sizes=blocks)
-    return out.swapaxes(1, 2)
 
 
 def _attention_by_head(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:

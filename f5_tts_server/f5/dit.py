@@ -19,9 +19,9 @@ from f5_tts_server.f5.layers import (
     TextEmbedding,
     TimeEmbedding,
     modulate,
-    rotary,
 )
 from f5_tts_server.f5.platform import Platform
+from f5_tts_server.f5.rotary import rotary
 
 
 class DiTBlock(nnx.Module):

@@ -14,12 +14,11 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import lax
 
 from f5_tts_server.f5 import loops
-from f5_tts_server.f5.attention import attention
+from f5_tts_server.f5.attention import rotated_attention
 from f5_tts_server.f5.config import BackboneConfig
 from f5_tts_server.f5.platform import ROWS, WHOLE, Platform
 
@@ -346,41 +345,9 @@ class Attention(nnx.Module):
         q, k, v = (project(x).reshape(shape) for project in (self.to_q, self.to_k, self.to_v))
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        q, k = (rotate(y, rotation, self.config.pe_attn_head, self.platform) for y in (q, k))
-        q, k, v = (y.astype(self.to_out.w[...].dtype) for y in (q, k, v))
-        return self.to_out(attention(q, k, v, lengths, self.platform).reshape(b, n, -1).astype(x.dtype))
-
-
-def rotary(n: int, dim: int) -> tuple[jax.Array, jax.Array]:
-    """cos and sin of position × 10000^(−2i/dim) for each pair of channels: float32 [n, dim / 2] each."""
-    freqs = 1.0 / (10_000.0 ** (jnp.arange(0, dim, 2, dtype=jnp.float32) / dim))
-    angles = jnp.arange(n, dtype=jnp.float32)[:, None] * freqs[None, :]
-    return jnp.cos(angles), jnp.sin(angles)
-
-
-def rotate(x: jax.Array, rotation: tuple[jax.Array, jax.Array], heads: int | None, platform: Platform) -> jax.Array:
-    """Turns neighbouring channel pairs of x [b, n, h, d] by their positions' angles, in the first `heads` heads."""
-    if heads is not None and platform.mesh is not None:  # a slice of the heads would be sent around
-        return jnp.where(jnp.arange(x.shape[2])[:, None] < heads, rotate(x, rotation, None, platform), x)
-    if heads is not None:
-        turned = rotate(x[:, :, :heads], rotation, None, platform)
-        return jnp.concatenate([turned, x[:, :, heads:]], axis=2)
-    cos, sin = (y[None, :, None, :] for y in rotation)
-    if platform.kind == "tpu":
-        return _rotate_by_product(x, cos, sin)
-    pairs = x.astype(jnp.float32).reshape(*x.shape[:-1], -1, 2)
-    even, odd = pairs[..., 0], pairs[..., 1]
-    turned = jnp.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
-    return turned.reshape(x.shape).astype(x.dtype)
-
-
-def _rotate_by_product(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
-    """The same where an axis of two would be laid out as one of 128: neighbours change places in a product, which is
-    exact, as each sum has one term."""
-    places = jnp.asarray(np.kron(np.eye(x.shape[-1] // 2), [[0, 1], [-1, 0]]), x.dtype)  # (even, odd) → (−odd, even)
-    changed = jnp.matmul(x, places, precision="highest", preferred_element_type=jnp.float32)
-    cos, sin = (jnp.repeat(y, 2, axis=-1) for y in (cos, sin))
-    return (x.astype(jnp.float32) * cos + changed * sin).astype(x.dtype)
+        dtype = self.to_out.w[...].dtype
+        mixed = rotated_attention(q, k, v, rotation, self.config.pe_attn_head, lengths, self.platform, dtype)
+        return self.to_out(mixed.reshape(b, n, -1).astype(x.dtype))
 
 
 class FeedForward(nnx.Module):

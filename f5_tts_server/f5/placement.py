@@ -9,6 +9,7 @@ import re
 
 import jax
 from flax import nnx
+from jax.experimental.layout import Format, Layout
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 # Leaves of a backbone that are split; all others are whole on every device. A stacked leaf leads with its depth axis.
@@ -70,6 +71,11 @@ def put(tree: nnx.State, shardings: nnx.State) -> nnx.State:
 def over_slots(mesh: Mesh) -> NamedSharding:
     """Leading axis split over `data`."""
     return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def in_order(on: NamedSharding, *axes: int) -> Format:
+    """Laid out with the first of these axes outermost in memory, and the last one innermost."""
+    return Format(Layout(axes), on)
 
 
 def everywhere(mesh: Mesh) -> NamedSharding:

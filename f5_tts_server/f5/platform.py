@@ -12,6 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 # How the devices of a mesh of ("data", "model") share what a step computes.
 ROWS = PartitionSpec("data")  # [b, ...]
 HEADS = PartitionSpec("data", None, "model")  # [b, n, h, d]
+EACH_HEAD = PartitionSpec("model")  # [h, ...]
 WHOLE = PartitionSpec()
 
 

@@ -27,7 +27,7 @@ from f5_tts_server.f5 import sampler
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.frontend import Reference, SegmentPlan
 from f5_tts_server.f5.model import SpeechModel, backbone_inputs, cut_generated, from_backbone_scale, padded
-from f5_tts_server.f5.placement import everywhere, over_slots, parameter_shardings, put
+from f5_tts_server.f5.placement import everywhere, in_order, over_slots, parameter_shardings, put
 from f5_tts_server.f5.platform import Platform
 from f5_tts_server.f5.unett import UNetT
 from f5_tts_server.f5.vocoder import CarryingVocoder, Vocoder
@@ -267,12 +267,12 @@ class Programs:
 
     def new_state(self, bucket: int) -> State:
         """Empty slots for one bucket."""
-        config, split = self.model.config.backbone, over_slots(self.mesh)
+        config, places = self.model.config.backbone, self._places
         slots = Slots(
-            x=jax.device_put(np.zeros((self.slots, bucket, config.mel_dim), np.float32), split),
-            fixed=jax.device_put(np.zeros((self.slots, 2, bucket, config.dim), self._dtype), split),
+            x=jax.device_put(np.zeros((self.slots, bucket, config.mel_dim), np.float32), places.x),
+            fixed=jax.device_put(np.zeros((self.slots, 2, bucket, config.dim), self._dtype), places.fixed),
             # Attention over no key at all would be NaN.
-            frames=jax.device_put(np.ones(self.slots, np.int32), split),
+            frames=jax.device_put(np.ones(self.slots, np.int32), places.frames),
         )
         return State(slots, done=jax.device_put(np.float32(0), everywhere(self.mesh)))
 
@@ -364,6 +364,18 @@ class Programs:
         return sorted({self.buckets[0], self.buckets[-1]})
 
     @property
+    def _places(self) -> Slots:
+        """Where and how the arrays of a state lie, in their places.
+
+        Left to itself a TPU's compiler puts slots innermost, and each step then copies the state of all. Its products
+        give [b, n, mel] with frames innermost: 100 channels would take 128 places.
+        """
+        split = over_slots(self.mesh)
+        flow = (0, 2, 1) if self.platform.kind == "tpu" else (0, 1, 2)
+        places: Any = (in_order(split, *flow), in_order(split, 0, 1, 2, 3), split)
+        return Slots(*places)
+
+    @property
     def _window_frames(self) -> int:
         vocoder = self.model.vocoder
         return vocoder.context_left + self.vocode_block + vocoder.context_right
@@ -396,7 +408,7 @@ class Programs:
         """Every program's key and its trace."""
         config = self.model.config.backbone
         mel, d, slots = config.mel_dim, config.dim, self.slots
-        whole, split = everywhere(self.mesh), over_slots(self.mesh)
+        whole, split, places = everywhere(self.mesh), over_slots(self.mesh), self._places
         parameters = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), self._parameters
         )
@@ -427,13 +439,13 @@ class Programs:
         yield ("noise",), jax.jit(self._noise, out_shardings=whole).lower(unsigned, unsigned)
         for n in self.buckets:
             state = Slots(
-                shape(slots, n, mel, on=split),
-                shape(slots, 2, n, d, of=dtype, on=split),
-                shape(slots, of=jnp.int32, on=split),
+                shape(slots, n, mel, on=places.x),
+                shape(slots, 2, n, d, of=dtype, on=places.fixed),
+                shape(slots, of=jnp.int32, on=places.frames),
             )
             row = shape(n, d, of=dtype)
             prefilled = Prefilled(n, row, row, noise, integer)
-            insert = jax.jit(_insert, donate_argnums=0, out_shardings=(split, whole))
+            insert = jax.jit(_insert, donate_argnums=0, out_shardings=(places, whole))
             yield ("insert", n), insert.lower(state, integer, prefilled)
             yield ("take", n), jax.jit(self._take, out_shardings=whole).lower(state.x, integer)
             text, cond, length = shape(1, n, of=jnp.int32), shape(1, n, mel), shape(1, of=jnp.int32)
@@ -445,7 +457,7 @@ class Programs:
                 inputs = StepInputs(indices, (table,) * size, indices, reals, reals)
                 for passes in range(self._fewest_passes, 3):
                     function = partial(_step_all if size == slots else _step_some, self._graph, passes, whole)
-                    step = jax.jit(function, donate_argnums=1, out_shardings=(split, on))
+                    step = jax.jit(function, donate_argnums=1, out_shardings=(places, on))
                     yield ("step", n, size, passes), step.lower(parameters, state, inputs)
 
     def step_text(self, bucket: int, size: int) -> str:
@@ -528,11 +540,12 @@ def _step_some(
         return jnp.concatenate(rows)
 
     x = _advanced(graph, passes, whole, parameters, jax.tree.map(taken, slots), inputs)
-    if (
-        len(inputs.tables) == 1
-    ):  # it has a slot, as a step is of at least one row: a scatter of one row copies all on GPUs
-        return replace(slots, x=jax.lax.dynamic_update_slice_in_dim(slots.x, x, inputs.slots[0], axis=0)), x[:, 0, 0]
-    return replace(slots, x=slots.x.at[inputs.slots].set(x, mode="drop")), x[:, 0, 0]
+    kept = slots.x
+    for i in range(len(inputs.tables)):  # in place, where a scatter goes over all slots
+        present = jax.lax.dynamic_slice_in_dim(kept, inputs.slots[i], 1)  # of the last slot where there is no row
+        row = jnp.where(inputs.slots[i] < len(kept), x[i : i + 1], present)
+        kept = jax.lax.dynamic_update_slice_in_dim(kept, row, inputs.slots[i], axis=0)
+    return replace(slots, x=kept), x[:, 0, 0]
 
 
 def _advanced(

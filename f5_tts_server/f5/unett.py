@@ -19,9 +19,9 @@ from f5_tts_server.f5.layers import (
     RMSNorm,
     TextEmbedding,
     TimeEmbedding,
-    rotary,
 )
 from f5_tts_server.f5.platform import Platform
+from f5_tts_server.f5.rotary import rotary
 
 # F.normalize, on which x_transformers' RMSNorm rests, guards the norm of the whole vector, not its mean square.
 _RMS_EPS = 1e-24
