@@ -19,6 +19,7 @@ A models file is YAML:
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from f5_tts_server.f5.hub import ModelFilesError
 from f5_tts_server.inference_types import RequestError, SamplingDefaults
 from f5_tts_server.limits import CFG_MAX, STEPS_MAX
 from f5_tts_server.quality import Quality, sampling_of
@@ -138,7 +140,7 @@ class Catalogue:
 
 
 def catalogue(settings: Settings, recommended: Callable[[Settings], SamplingDefaults]) -> Catalogue:
-    """What the settings say may be spoken with. Raises ValueError naming each fault of a models file, and OSError."""
+    """What the settings say may be spoken with. Raises ValueError naming each fault of a models file."""
     if settings.models_file is None:
         names = ("tts-1", "tts-1-hd")  # which clients of OpenAI's API ask for
         return Catalogue([CatalogueEntry(settings.model, settings, recommended(settings), names)], any_name=True)
@@ -158,7 +160,8 @@ def catalogue(settings: Settings, recommended: Callable[[Settings], SamplingDefa
         try:
             sampling = recommended(chosen)
         except (OSError, ValueError) as error:
-            raise ValueError(f"{path}: models[{number}] ({entry.name}): config: {error}") from error
+            field = error.field if isinstance(error, ModelFilesError) else "config"
+            raise ValueError(f"{path}: models[{number}] ({entry.name}): {field}: {error}") from error
         at_start = entry.load == "start"
         entries.append(CatalogueEntry(entry.name, chosen, sampling, entry.aliases, at_start, entry.defaults))
     default = read.default or entries[0].name
@@ -166,7 +169,11 @@ def catalogue(settings: Settings, recommended: Callable[[Settings], SamplingDefa
 
 
 def _read(path: Path) -> _File:
-    text = path.read_bytes()[: MOST_BYTES + 1]
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"models_file {path} cannot be read: {error.strerror}") from error
     if len(text) > MOST_BYTES:
         raise ValueError(f"{path} is larger than {MOST_BYTES} bytes")
     try:
@@ -174,8 +181,12 @@ def _read(path: Path) -> _File:
         read = _File.model_validate(document)
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not a YAML file: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deeply") from error
     except ValidationError as error:
-        raise ValueError("\n".join(f"{path}: {_fault(document, fault)}" for fault in error.errors())) from error
+        # What is left of a list without its faulty entries is too short as well.
+        faults = [f for f in error.errors() if f["type"] != "too_short" or not f["input"]]
+        raise ValueError("\n".join(f"{path}: {_fault(document, fault)}" for fault in faults)) from error
     owners: dict[str, int] = {}
     for number, entry in enumerate(read.models):
         for field, name in (("name", entry.name), *(("aliases", alias) for alias in entry.aliases)):
@@ -191,14 +202,48 @@ def _read(path: Path) -> _File:
 
 def _fault(document: Any, fault: Any) -> str:
     """Where in the file, and what."""
+    kind: type[BaseModel]
     match fault["loc"]:
         case ("models", int(number), *rest):
             entry = document["models"][number]
             name = f" ({entry['name']})" if isinstance(entry, dict) and "name" in entry else ""
-            where = f"models[{number}]{name}: {'.'.join(map(str, rest))}"
+            parts = (f"models[{number}]{name}", ".".join(map(str, rest)))
+            kind = Defaults if len(rest) > 1 else _Entry
         case loc:
-            where = ".".join(map(str, loc)) or "the file"
-    return f"{where}: {fault['msg']} (it is {str(fault['input'])[:100]!r})"
+            parts = (".".join(map(str, loc)), "")
+            kind = _File
+    where = ": ".join(part for part in parts if part)
+    return f"{where}: {_in_words(fault, kind)}" if where else _in_words(fault, kind)
+
+
+def _in_words(fault: Any, kind: type[BaseModel]) -> str:
+    given = fault["input"]
+    value = f"not {reprlib.repr(given)}"
+    match fault["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden" | "invalid_key":
+            return f"is no field here; there are {', '.join(kind.model_fields)}"
+        case "model_type" if given is None and kind is _File:
+            return "the file is empty; it must have a list `models`"
+        case "model_type":
+            return f"must be a mapping, {value}"
+        case "tuple_type":
+            return f"must be a list, {value}"
+        case "too_short":
+            return "must have at least one entry"
+        case "too_long":
+            return f"must have at most {fault['ctx']['max_length']} entries, not {fault['ctx']['actual_length']}"
+        case "string_type" if isinstance(given, bool | int | float):
+            return f"must be text, {value}, as which YAML reads it without quotes"
+        case "string_type":
+            return f"must be text, {value}"
+        case "string_too_short":
+            return "must not be empty"
+        case "string_pattern_mismatch":
+            return f"must be 1 to 100 letters, digits and . _ - /, {value}"
+        case _:
+            return f"{fault['msg'].replace('Input should', 'must', 1)}, {value}"
 
 
 def _beside(file: Path, name: str) -> str:
@@ -214,6 +259,8 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # <<: its keys may be replaced
+                continue
             key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
             if isinstance(key, str) and key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", key_node.start_mark)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 
+from f5_tts_server.embedded.config import CONFIG as EMBEDDED
 from f5_tts_server.embedded.pronunciation import transcribe_words
+from f5_tts_server.f5.hub import check_local_files
 from f5_tts_server.f5.text import check_given
 from f5_tts_server.inference_types import Programs, SamplingDefaults
 from f5_tts_server.models import load_model, model_config
@@ -62,8 +64,14 @@ def load_programs(settings: Settings) -> Programs:
 
 
 def sampling_defaults(settings: Settings) -> SamplingDefaults:
-    """What the model of these settings recommends, known before it is loaded."""
-    sampling = model_config(settings.model, settings.config).sampling
+    """What the model of these settings recommends, known before it is loaded.
+
+    Raises ValueError for a configuration, and ModelFilesError for a file on this machine, that is not there.
+    """
+    config = model_config(settings.model, settings.config)
+    if settings.model != EMBEDDED.name:
+        check_local_files(config.mel.kind, settings.model, settings.vocab, settings.vocoder)
+    sampling = config.sampling
     return SamplingDefaults(nfe=sampling.nfe, cfg_strength=sampling.cfg_strength, sway=sampling.sway)
 
 

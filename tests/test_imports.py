@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "voices": {"inference_types", "limits", "f5", "embedded", "recognizer", "files", "text"},
     "quality": {"inference_types"},
     "settings": {"engine", "quality", "remote_files"},
-    "catalogue": {"inference_types", "limits", "quality", "settings"},
+    "catalogue": {"f5", "inference_types", "limits", "quality", "settings"},
     "pool": {"inference_types", "catalogue", "engine", "settings", "tts_engine"},
     "serving": set(),
     "connections": set(),

@@ -34,7 +34,14 @@ VOCAB = "vocab.txt"
 
 
 class ModelFilesError(ValueError):
-    """The files of a model could not be had. The message says what is missing and where to put it."""
+    """The files of a model could not be had. The message says what is missing and where to put it.
+
+    `field`: what of the model was looked for, "weights", "vocab" or "vocoder".
+    """
+
+    def __init__(self, message: str, field: str = "weights") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 @dataclass(frozen=True)
@@ -113,12 +120,7 @@ def backbone_files(model: str, vocab: str | None = None) -> BackboneFiles:
     if isinstance(source, HubFile):
         weights = _download(source)
         return BackboneFiles(weights, _named_file(vocab) if vocab else _download(source.beside(VOCAB)))
-    beside = source.with_name(VOCAB)
-    if vocab is None and not beside.is_file():
-        raise ModelFilesError(
-            f"{source} has no vocabulary: put the {VOCAB} it was trained with next to it, or name the file (F5_VOCAB)"
-        )
-    return BackboneFiles(source, _named_file(vocab) if vocab else beside)
+    return BackboneFiles(source, _named_file(vocab) if vocab else _vocab_beside(source))
 
 
 def vocoder_files(kind: Literal["vocos", "bigvgan"], vocoder: str | None = None) -> VocoderFiles:
@@ -135,7 +137,9 @@ def vocoder_files(kind: Literal["vocos", "bigvgan"], vocoder: str | None = None)
         if vocoder is not None:
             repository, revision, path = _hub_name(vocoder)
             if path is not None:
-                raise ModelFilesError(f"vocoder {vocoder!r} names a file; name the repository, hf://owner/repo")
+                raise ModelFilesError(
+                    f"vocoder {vocoder!r} names a file; name the repository, hf://owner/repo", "vocoder"
+                )
             weights = HubFile(repository, weights.path, revision)
         return VocoderFiles(_download(weights.beside(described)), _download(weights))
     folder = Path(vocoder).expanduser()
@@ -143,9 +147,24 @@ def vocoder_files(kind: Literal["vocos", "bigvgan"], vocoder: str | None = None)
     if not config.is_file():
         raise ModelFilesError(
             f"vocoder {vocoder!r} is not a folder with a {described} in it; the model speaks in mels for {kind}, whose "
-            f"vocoder is a folder with {described} and its weights, or hf://owner/repo"
+            f"vocoder is a folder with {described} and its weights, or hf://owner/repo",
+            "vocoder",
         )
     return VocoderFiles(config, _only_weights(folder))
+
+
+def check_local_files(
+    kind: Literal["vocos", "bigvgan"], model: str, vocab: str | None = None, vocoder: str | None = None
+) -> None:
+    """Raises ModelFilesError for a file that should be on this machine and is not; downloads nothing."""
+    if model not in RELEASED and not model.startswith("hf://"):
+        weights = _local_weights(model)
+        if vocab is None:
+            _vocab_beside(weights)
+    if vocab is not None and not vocab.startswith("hf://"):
+        _named_file(vocab)
+    if vocoder is not None and not vocoder.startswith("hf://"):
+        vocoder_files(kind, vocoder)
 
 
 def _hub_name(name: str) -> tuple[str, str, str | None]:
@@ -163,12 +182,22 @@ def _hub_file(name: str) -> HubFile:
     return HubFile(repository, path, revision)
 
 
+def _vocab_beside(weights: Path) -> Path:
+    beside = weights.with_name(VOCAB)
+    if not beside.is_file():
+        raise ModelFilesError(
+            f"{weights} has no vocabulary: put the {VOCAB} it was trained with next to it, or name the file (F5_VOCAB)",
+            "vocab",
+        )
+    return beside
+
+
 def _named_file(name: str) -> Path:
     if name.startswith("hf://"):
         return _download(_hub_file(name))
     path = Path(name).expanduser()
     if not path.is_file():
-        raise ModelFilesError(f"there is no vocabulary file {name!r}")
+        raise ModelFilesError(f"there is no vocabulary file {name!r}", "vocab")
     return path
 
 

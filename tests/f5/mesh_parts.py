@@ -52,9 +52,10 @@ def main() -> None:
     by_head = [jax.device_put(part, NamedSharding(mesh, HEADS)) for part in (q, k, v)]
     of_rows = jax.device_put(lengths, NamedSharding(mesh, ROWS))
 
-    def attend(platform: Platform, rotated: int | None, *arrays: jax.Array) -> jax.Array:
-        *parts, lengths = arrays
-        return rotated_attention(*parts, rotary(130, 8), rotated, lengths, platform, jnp.dtype(jnp.float32))
+    def attend(
+        platform: Platform, rotated: int | None, q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array
+    ) -> jax.Array:
+        return rotated_attention(q, k, v, rotary(130, 8), rotated, lengths, platform, jnp.dtype(jnp.float32))
 
     def both(rotated: int | None) -> float:
         with patch.object(tpu_attention, "rotated_attention", in_place_of_the_kernel):

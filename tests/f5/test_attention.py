@@ -54,12 +54,10 @@ def attended(
     platform: Platform, q: NDArray[np.float32], k: NDArray[np.float32], v: NDArray[np.float32],
     lengths: NDArray[np.int32], rotated: int | None,
 ) -> jax.Array:  # fmt: skip
-    n, d = q.shape[1], q.shape[-1]
+    rotation, kind = rotary(q.shape[1], q.shape[-1]), jnp.dtype(jnp.float32)
     with pltpu.force_tpu_interpret_mode() if platform.kind == "tpu" else contextlib.nullcontext():
-        arrays = map(jnp.asarray, (q, k, v))
-        return rotated_attention(
-            *arrays, rotary(n, d), rotated, jnp.asarray(lengths), platform, jnp.dtype(jnp.float32)
-        )  # fmt: skip
+        queries, keys, values, counts = map(jnp.asarray, (q, k, v, lengths))
+        return rotated_attention(queries, keys, values, rotation, rotated, counts, platform, kind)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -89,8 +87,8 @@ def traced(platform: Platform, n: int, h: int, d: int) -> str:
     shapes = [jax.ShapeDtypeStruct((2, n, h * d), jnp.bfloat16)] * 3 + [jax.ShapeDtypeStruct((2,), jnp.int32)]
 
     def attend(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
-        split = (x.reshape(2, n, h, d) for x in (q, k, v))
-        return rotated_attention(*split, rotary(n, d), None, lengths, platform, jnp.dtype(jnp.bfloat16))
+        q, k, v = (x.reshape(2, n, h, d) for x in (q, k, v))
+        return rotated_attention(q, k, v, rotary(n, d), None, lengths, platform, jnp.dtype(jnp.bfloat16))
 
     return str(jax.make_jaxpr(attend)(*shapes))
 
