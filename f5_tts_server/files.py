@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
+class DiskFull(OSError):
+    """No room is left on the disk, or within this user's share of it."""
+
+
+@contextmanager
+def full_disk_told() -> Iterator[None]:
+    """Raises DiskFull, in a sentence for clients, in place of an OSError that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull("the disk of this server is full; its operator must make room") from error
+        raise
+
+
 def write_file(path: Path, data: bytes) -> None:
-    """A new file. Raises OSError, FileExistsError among them."""
-    with path.open("xb") as file:
+    """A new file. Raises OSError, FileExistsError and DiskFull among them."""
+    with full_disk_told(), path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
 def replace_file(path: Path, data: bytes, *, sole: bool = False) -> None:
-    """A file in place of the one that was there, if any; readers see all of one or of the other. Raises OSError.
+    """A file in place of the one that was there, if any; readers see all of one or of the other.
+
+    Raises OSError, DiskFull among them.
 
     ``sole``: nobody else writes this file meanwhile, so that what a crash has left half written is written over by the
     next attempt. Without it several processes may write, and a crash leaves a ``.part`` file that nobody reads.
@@ -25,12 +45,13 @@ def replace_file(path: Path, data: bytes, *, sole: bool = False) -> None:
     partial = path.with_name(f"{path.name}.{mark}part")
     if sole:
         partial.unlink(missing_ok=True)
-    try:
-        write_file(partial, data)
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    with full_disk_told():
+        try:
+            write_file(partial, data)
+            partial.rename(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

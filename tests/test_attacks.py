@@ -148,8 +148,14 @@ def test_sigterm_in_the_middle_of_uploads(tmp_path: Path) -> None:
 FULL = """
 import sys
 from pathlib import Path
+from f5_tts_server.files import DiskFull
 from f5_tts_server.inference_types import VoiceClip
-from f5_tts_server.voices.store import DiskFull, VoiceStore
+from f5_tts_server.jobs.batches import BatchStore
+from f5_tts_server.jobs.documents import Chapter
+from f5_tts_server.jobs.store import JobStore
+from f5_tts_server.voices.consents import ConsentFolder
+from f5_tts_server.voices.dictionaries import DictionaryFolder, Rule
+from f5_tts_server.voices.store import VoiceStore
 
 folder, embedded = Path(sys.argv[1], "uploads"), Path(sys.argv[2])
 store = VoiceStore(folder, embedded, max_voices=1000)
@@ -167,6 +173,29 @@ assert {v.id for v in kept} <= {v.id for v in again.list()}, "a full disk lost v
 assert not [path.name for path in folder.iterdir() if path.name.startswith(".incoming-")], "half a voice is left"
 again.delete(kept[0].id)
 again.add("in its place", clip)
+
+jobs, batches = folder.with_name("jobs"), folder.with_name("batches")
+stores = JobStore(jobs), BatchStore(batches)
+large = "words " * 50_000
+chapter, rules = Chapter("One", (large,)), (Rule("SQL", "sequel" * 15_000, any_case=True),)
+book = {"owner": "me", "caller": "", "title": "Book", "format": "mp3", "options": {}}
+calls = (
+    lambda: stores[0].add([chapter], **book),
+    lambda: stores[1].add_file("me", "in.jsonl", large.encode(), purpose="batch"),
+    lambda: ConsentFolder(folder / "consents").add("Mine", "en", large.encode()),
+    lambda: DictionaryFolder(folder / "dictionaries").add("Mine", None, rules),
+)
+for call in calls:
+    try:
+        for _ in range(99):
+            call()
+        raise SystemExit("the disk was never full")
+    except DiskFull:
+        pass
+for root in (jobs, batches, folder):
+    assert not [path.name for path in root.rglob("*.part")], "half a file is left"
+assert {path.name for path in jobs.iterdir()} == set(JobStore(jobs).jobs), "a job's folder is left"
+assert {path.stem for path in batches.iterdir()} == {one.id for one in stores[1].files("me")}, "a file is left"
 print("done")
 """
 

@@ -23,7 +23,7 @@ from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_body import SpeechBody, usage
 from f5_tts_server.api.timestamps import segment_times
 from f5_tts_server.formats import FORMATS, whole_file
-from f5_tts_server.inference_types import Metadata, RequestError
+from f5_tts_server.inference_types import Metadata, invalid_field
 from f5_tts_server.jobs.batches import OPEN, OUTPUT_MAX, BadLine, Batch, BatchStore, Line, answered, refused
 
 log = logging.getLogger("f5.jobs")
@@ -133,7 +133,7 @@ class BatchRunner:
         if batch.endpoint == "/v1/audio/speech":
             body = SpeechBody.model_validate(fields)
             if body.stream_format != "audio":
-                raise RequestError(422, "invalid_request", "stream_format: a batch has no events", "stream_format")
+                raise invalid_field("stream_format", "stream_format is 'sse', and a batch has no events: leave it out")
         else:
             body = self._generate_body.model_validate(fields)
         request = replace(await to_thread.run_sync(body.request, services.builder, request_id), caller=batch.caller)

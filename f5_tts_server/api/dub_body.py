@@ -9,7 +9,7 @@ from pydantic import Field
 
 from f5_tts_server.api.request_builder import RequestBuilder
 from f5_tts_server.api.speech_options import Format, Name, OwnOptions, Text
-from f5_tts_server.inference_types import Cue, GenerationRequest, Part, RequestError, Speech
+from f5_tts_server.inference_types import Cue, GenerationRequest, Part, Speech, invalid_field
 from f5_tts_server.limits import CUES_MAX, RATE_MAX, SPEAKERS_MAX, TRACK_MAX_S
 from f5_tts_server.text import TextError
 from f5_tts_server.text.subtitles import Subtitle, read_subtitles
@@ -64,7 +64,7 @@ class DubBody(OwnOptions):
         voice = speakers.get(_folded(cue.speaker))
         if voice is None:
             message = f"voices has none for the speaker {cue.speaker!r} of line {cue.line}"
-            raise RequestError(422, "invalid_request", message, "voices")
+            raise invalid_field("voices", message)
         return voice
 
 

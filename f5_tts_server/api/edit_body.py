@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any, Literal
 
 from pydantic import Field
 
-from f5_tts_server.api.request_builder import RequestBuilder
+from f5_tts_server.api.request_builder import RequestBuilder, decoded_reference
 from f5_tts_server.api.speech_options import Format, OwnOptions, Text
 from f5_tts_server.editing import Change, plan_edit
 from f5_tts_server.editing.recording import read_recording, spoken_words
 from f5_tts_server.editing.words import plain_words
-from f5_tts_server.inference_types import GenerationRequest, RequestError
+from f5_tts_server.inference_types import GenerationRequest
 from f5_tts_server.limits import RECORDING_MAX_S, REFERENCE_TEXT_MAX
 
 
@@ -42,11 +40,7 @@ class EditBody(OwnOptions):
         self, builder: RequestBuilder, request_id: str, rate: int
     ) -> tuple[GenerationRequest, tuple[Change, ...]]:
         """What the engine is asked, and what is changed. Blocks; raises RequestError and TextError."""
-        try:
-            data = base64.b64decode(self.ref_audio_base64.rpartition(",")[2], validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise RequestError(422, "invalid_request", f"reference is not base64: {error}", "reference") from error
-        samples = read_recording(data, rate, RECORDING_MAX_S)
+        samples = read_recording(decoded_reference(self.ref_audio_base64), rate, RECORDING_MAX_S)
         said, wanted = (plain_words(text, read_numbers=self.read_numbers) for text in (self.ref_text, self.gen_text))
         edit = plan_edit(samples, rate, spoken_words(samples, said), wanted, _speakable)
         request = builder.request(edit.parts, self, format=self.response_format, request_id=request_id)

@@ -15,7 +15,8 @@ from starlette.requests import ClientDisconnect
 
 from f5_tts_server.api.errors import error_response
 from f5_tts_server.api.request_id import current_request_id
-from f5_tts_server.inference_types import RequestError
+from f5_tts_server.files import DiskFull
+from f5_tts_server.inference_types import RequestError, invalid_field
 from f5_tts_server.text import TextError
 from f5_tts_server.voices.archive import InvalidArchive
 from f5_tts_server.voices.consents import ConsentsFull, UnknownConsent
@@ -24,7 +25,6 @@ from f5_tts_server.voices.report import UnusableClip
 from f5_tts_server.voices.store import (
     AliasesFull,
     DamagedVoice,
-    DiskFull,
     InvalidMixture,
     InvalidVoice,
     ReadOnlyVoice,
@@ -54,7 +54,6 @@ _VOICE_ERRORS: dict[type[VoiceError], tuple[int, str, str | None]] = {
     StoreFull: (403, "voice_store_full", "audio_sample"),
     ReadOnlyVoice: (403, "voice_read_only", "voice"),
     DamagedVoice: (500, "voice_damaged", "voice"),
-    DiskFull: (507, "disk_full", "audio_sample"),
     StorageFailed: (500, "storage_failed", "voice"),
     UnknownConsent: (404, "voice_consent_not_found", "consent_id"),
     ConsentsFull: (403, "consents_full", None),
@@ -64,7 +63,7 @@ _VOICE_ERRORS: dict[type[VoiceError], tuple[int, str, str | None]] = {
     AliasesFull: (403, "voice_aliases_full", None),
 }
 
-FAULTS = (RequestError, VoiceError, TextError, UnusableClip, TranscriptionUnavailable, ValidationError)
+FAULTS = (RequestError, VoiceError, TextError, UnusableClip, TranscriptionUnavailable, ValidationError, DiskFull)
 """What `as_request_error` takes."""
 
 QUOTED = 200
@@ -82,11 +81,13 @@ def as_request_error(error: Exception) -> RequestError:
         case ValidationError():
             return _first_fault(error.errors()[0])
         case TextError():
-            return RequestError(422, "invalid_request", f"text: {error}", "text")
+            return invalid_field("text", f"text: {error}")
         case UnusableClip():
             return RequestError(422, "unusable_clip", f"reference: {error}", "reference")
         case TranscriptionUnavailable():
             return RequestError(422, "transcription_unavailable", str(error), "ref_text")
+        case DiskFull():
+            return RequestError(507, "disk_full", str(error))
         case VoiceError():
             status, code, field = _VOICE_ERRORS[type(error)]
             return RequestError(status, code, str(error), field)

@@ -10,7 +10,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from f5_tts_server.inference_types import RequestError
+from f5_tts_server.inference_types import RequestError, invalid_field
 from f5_tts_server.voices.store import MAX_TEXT_LENGTH
 
 _MAX_SHORT_TEXT = 500  # characters of every text but the transcript
@@ -65,8 +65,8 @@ def form_text(form: FormData, field: str) -> str:
     """A text of a form, empty where it has none. Raises RequestError."""
     value = form.get(field) or ""
     if isinstance(value, UploadFile):
-        raise RequestError(422, "invalid_request", f"{field} is a file; it must be text", field)
+        raise invalid_field(field, f"{field} is a file; it must be text")
     limit = MAX_TEXT_LENGTH if field == "ref_text" else _MAX_SHORT_TEXT
     if len(value) > limit:
-        raise RequestError(422, "invalid_request", f"{field} has {len(value)} characters; the limit is {limit}", field)
+        raise invalid_field(field, f"{field} has {len(value)} characters; the limit is {limit}")
     return value

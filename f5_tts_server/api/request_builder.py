@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from f5_tts_server.api.caller import current_caller
 from f5_tts_server.api.speech_options import SpeechOptions
 from f5_tts_server.catalogue import Catalogue
-from f5_tts_server.inference_types import GenerationRequest, Part, Refused, RequestError, VoiceClip
+from f5_tts_server.inference_types import GenerationRequest, Part, Refused, RequestError, VoiceClip, invalid_field
 from f5_tts_server.limits import SEED_MAX
 from f5_tts_server.remote_files import FetchBusy, Fetcher, FetchFailed, FetchRefused
 from f5_tts_server.text import Composer, Lexicon, TextError, compose
@@ -24,6 +24,19 @@ log = logging.getLogger("f5.http")
 
 _NO_WORDS = Lexicon()
 _NO_HOSTS = Fetcher((), max_bytes=0)
+
+
+def decoded_reference(encoded: str) -> bytes:
+    """The file of a reference clip in base64, which may be a `data:` URL. Raises RequestError: it is not, or empty."""
+    if encoded.startswith("data:"):
+        encoded = encoded.partition(",")[2]
+    try:
+        audio = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid_field("reference", f"reference is not base64: {error}") from error
+    if not audio:
+        raise invalid_field("reference", "reference is empty")
+    return audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +81,7 @@ class RequestBuilder:
             RequestError: it is not base64, or empty.
             UnusableClip, TranscriptionUnavailable: its words were not given and could not be found out.
         """
-        if encoded.startswith("data:"):
-            encoded = encoded.partition(",")[2]
-        try:
-            audio = base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise RequestError(422, "invalid_request", f"reference is not base64: {error}", "reference") from error
-        if not audio:
-            raise RequestError(422, "invalid_request", "reference is empty", "reference")
-        return self._with_words(audio, text)
+        return self._with_words(decoded_reference(encoded), text)
 
     def fetched(self, url: str, text: str | None) -> VoiceClip:
         """A clip that the request names by its URL, as `reference` has it.
@@ -108,7 +113,7 @@ class RequestBuilder:
         try:
             own = Lexicon.of(options.lexicon, self.check_transcription)
         except TextError as error:
-            raise RequestError(422, "invalid_request", f"lexicon: {error}", "lexicon") from error
+            raise invalid_field("lexicon", f"lexicon: {error}") from error
         return Composer(
             find_voice=self._named_in_text,
             clip=clip,

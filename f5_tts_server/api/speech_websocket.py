@@ -48,6 +48,7 @@ from f5_tts_server.inference_types import (
     RequestError,
     Speech,
     Ticket,
+    invalid_field,
 )
 from f5_tts_server.text import Composer, SentenceCutter
 
@@ -175,7 +176,7 @@ class _Session:
                 case "input.text":
                     text = message.get("text")
                     if not isinstance(text, str):
-                        raise RequestError(422, "invalid_request", "text of input.text must be a string", "text")
+                        raise invalid_field("text", "text of input.text must be a string")
                     await self._put(await to_thread.run_sync(self._cutter.feed, text))
                 case "input.flush" | "input.commit":
                     await self._put(self._cutter.flush())
@@ -186,9 +187,7 @@ class _Session:
                 case "session.close":
                     raise _Closed
                 case kind:
-                    raise RequestError(
-                        422, "invalid_request", f"type {_shown(kind)} is no message of a session", "type"
-                    )
+                    raise invalid_field("type", f"type {_shown(kind)} is no message of a session")
 
         message = await receive_object(socket, longest=MAX_MESSAGE, within_s=None)
         if message.get("type") == "session.close":
@@ -302,7 +301,7 @@ def _config(message: dict[str, Any]) -> SessionConfig:
             pass
         case kind:
             message_type = f"type is {_shown(kind)}; a session begins with session.config"
-            raise RequestError(422, "invalid_request", message_type, "type")
+            raise invalid_field("type", message_type)
     return SessionConfig.model_validate(fields.get("session", fields))
 
 

@@ -17,7 +17,7 @@ from f5_tts_server.api.forms import form_document, form_text, read_form
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
 from f5_tts_server.api.voice_uploads import store_voice
-from f5_tts_server.inference_types import RequestError
+from f5_tts_server.inference_types import RequestError, invalid_field
 from f5_tts_server.text import Lexicon, TextError
 from f5_tts_server.voices.archive import packed, unpacked
 from f5_tts_server.voices.consents import CONSENT_ID, UnknownConsent
@@ -93,7 +93,7 @@ def router(services: Services) -> APIRouter:
         async with read_form(request, fields=1, wanted="file") as form:
             file, name = form.get("file"), form_text(form, "name")
             if not isinstance(file, UploadFile):
-                raise RequestError(422, "invalid_request", "file is missing: send an exported voice as a file", "file")
+                raise invalid_field("file", "file is missing: send an exported voice as a file")
             data = await file.read()
 
         def store() -> StoredVoice:
@@ -119,7 +119,7 @@ def router(services: Services) -> APIRouter:
         try:
             Lexicon.of(words, services.check_transcription)
         except TextError as error:
-            raise RequestError(422, "invalid_request", f"lexicon: {error}", "lexicon") from error
+            raise invalid_field("lexicon", f"lexicon: {error}") from error
         return _json(await to_thread.run_sync(services.voices.set_words, voice_id, words), full=True)
 
     @routes.delete("/{voice_id}")
@@ -135,10 +135,10 @@ async def _upload(form: FormData) -> tuple[dict[str, str], bytes]:
     """The texts of a form by field, and its sound file. Raises RequestError."""
     for field in form:
         if field not in _FIELDS:
-            raise RequestError(422, "invalid_request", f"{field[:40]!r} is no field of a voice", field[:40])
+            raise invalid_field(field[:40], f"{field[:40]!r} is no field of a voice")
     sample = form.get("audio_sample")
     if not isinstance(sample, UploadFile):
-        raise RequestError(422, "invalid_request", "audio_sample is missing: send it as a file", "audio_sample")
+        raise invalid_field("audio_sample", "audio_sample is missing: send it as a file")
     return {name: form_text(form, name) for name in _FIELDS - {"audio_sample"}}, await sample.read()
 
 

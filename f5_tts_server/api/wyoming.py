@@ -33,7 +33,15 @@ from wyoming.tts import (
 from f5_tts_server.api.faults import FAULTS, as_request_error
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import SpeechOptions
-from f5_tts_server.inference_types import AudioChunk, Failed, GenerationRequest, Part, RequestError, Ticket
+from f5_tts_server.inference_types import (
+    AudioChunk,
+    Failed,
+    GenerationRequest,
+    Part,
+    RequestError,
+    Ticket,
+    invalid_field,
+)
 from f5_tts_server.text import Composer, SentenceCutter, compose
 
 log = logging.getLogger("f5.http")
@@ -136,7 +144,7 @@ class _Connection:
             start = SynthesizeStart.from_event(event)
             self._refuse_a_second()
             if start.text_format == SynthesizeTextFormat.SSML:
-                raise RequestError(422, "invalid_request", "a text that is being written cannot be SSML", "text_format")
+                raise invalid_field("text_format", "text_format is SSML, which a text that is being written cannot be")
             self._speech = await to_thread.run_sync(_Written, self._services, start.voice)
         elif SynthesizeChunk.is_type(event.type):
             await self._write(SynthesizeChunk.from_event(event).text)

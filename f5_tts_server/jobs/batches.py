@@ -150,15 +150,19 @@ class BatchStore:
     # files
 
     def add_file(self, owner: str, name: str, data: bytes, *, purpose: str, kept_s: int = KEPT_S) -> StoredFile:
-        """Keep a file; on the disk when this returns. Raises Full."""
+        """Keep a file; on the disk when this returns, and nothing of it is where this raises. Raises Full."""
         with self._lock:
             self._drop_expired()
             if len(self._files) >= FILES_MAX:
                 raise Full(f"{FILES_MAX} files are kept, which is the limit: delete one")
             now = int(time.time())
             added = StoredFile(_new_id("file-"), owner, name, purpose, len(data), now, now + kept_s)
-            replace_file(self.path(added.id), data, sole=True)
-            self._know(added)
+            try:
+                replace_file(self.path(added.id), data, sole=True)
+                self._know(added)
+            except OSError:
+                self._delete(added.id)
+                raise
         return added
 
     def files(self, owner: str) -> list[StoredFile]:
@@ -188,8 +192,12 @@ class BatchStore:
 
     def _remove(self, file_id: str) -> None:
         if self._files.pop(file_id, None) is not None:
-            (self._folder / f"{file_id}.json").unlink(missing_ok=True)
-            self.path(file_id).unlink(missing_ok=True)
+            self._delete(file_id)
+
+    def _delete(self, name: str) -> None:
+        """What is known of a file or a batch, then its content: what is listed is whole."""
+        (self._folder / f"{name}.json").unlink(missing_ok=True)
+        self.path(name).unlink(missing_ok=True)
 
     def _drop_expired(self) -> None:
         now = time.time()
@@ -236,9 +244,13 @@ class BatchStore:
             batch.enter("failed")
         with self._lock:
             self._make_room()
-            if not faults:
-                replace_file(self.path(batch.id), data, sole=True)
-            self.save(batch)
+            try:
+                if not faults:
+                    replace_file(self.path(batch.id), data, sole=True)
+                self.save(batch)
+            except OSError:
+                self._delete(batch.id)
+                raise
             self.batches[batch.id] = batch
         return batch
 

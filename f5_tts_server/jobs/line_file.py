@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from f5_tts_server.files import full_disk_told
+
 
 class LineFile:
     """A file of lines with one writer, made with its first line. Methods block, and raise OSError."""
@@ -28,7 +30,7 @@ class LineFile:
 
     def append(self, line: bytes) -> None:
         """Add a line; it is on the disk when this returns, and nothing of it is where this raises."""
-        with self.path.open("ab") as file:
+        with full_disk_told(), self.path.open("ab") as file:
             before = file.tell()
             try:
                 file.write(line + b"\n")

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from f5_tts_server.files import replace_file
+from f5_tts_server.files import full_disk_told, replace_file
 from f5_tts_server.jobs.book import BookFormat
 from f5_tts_server.jobs.documents import Chapter
 
@@ -87,7 +87,7 @@ class JobStore:
         format: BookFormat,
         options: dict[str, Any],
     ) -> Job:
-        """Keep a new job; on the disk when this returns. Raises TooManyJobs."""
+        """Keep a new job; on the disk when this returns, and nothing of it is where this raises. Raises TooManyJobs."""
         if len(self.jobs) >= JOBS_MAX:
             raise TooManyJobs(f"{JOBS_MAX} jobs are kept, which is the limit: delete one")
         job = Job(
@@ -101,10 +101,15 @@ class JobStore:
             pieces=sum(len(chapter.pieces) for chapter in chapters),
             titles=[chapter.title for chapter in chapters],
         )
-        self.path(job).mkdir()
         data = json.dumps([asdict(one) for one in chapters]).encode()
-        replace_file(self.path(job) / "chapters.json", data, sole=True)
-        self.save(job)
+        try:
+            with full_disk_told():
+                self.path(job).mkdir()
+            replace_file(self.path(job) / "chapters.json", data, sole=True)
+            self.save(job)
+        except OSError:
+            shutil.rmtree(self.path(job), ignore_errors=True)
+            raise
         self.jobs[job.id] = job
         return job
 

@@ -6,7 +6,6 @@ The clip's bytes go out and come in as they are, so that the voice speaks the sa
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 import zlib
 from typing import Annotated, Any, Literal
@@ -56,20 +55,21 @@ class VoiceFacts(BaseModel):
 
 def packed(voice: StoredVoice) -> bytes:
     """A voice as a file. Equal voices give equal bytes."""
-    facts = {
-        "format": "f5-tts-voice",
-        "version": 1,
-        "name": voice.name,
-        "ref_text": voice.clip.text,
-        "description": voice.description,
-        "labels": voice.labels,
-        "settings": voice.settings,
-        "lexicon": voice.words,
-    }
+    # Not checked: what is stored was, maybe with other limits.
+    facts = VoiceFacts.model_construct(
+        format="f5-tts-voice",
+        version=1,
+        name=voice.name,
+        ref_text=voice.clip.text,
+        description=voice.description,
+        labels=voice.labels,
+        settings=KeptSettings.model_validate(voice.settings),
+        lexicon=voice.words,
+    )
     file = io.BytesIO()
     audio = _AUDIO[1] if voice.clip.audio.startswith(b"fLaC") else _AUDIO[0]
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(_FACTS), json.dumps(facts, ensure_ascii=False, indent=1))
+        archive.writestr(zipfile.ZipInfo(_FACTS), facts.model_dump_json(indent=1, exclude_none=True))
         archive.writestr(zipfile.ZipInfo(audio), voice.clip.audio)
     return file.getvalue()
 

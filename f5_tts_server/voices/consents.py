@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from f5_tts_server.files import replace_file
+from f5_tts_server.files import full_disk_told, replace_file
 from f5_tts_server.voices.store import VoiceError
 
 CONSENTS_MAX = 100
@@ -52,12 +52,18 @@ class ConsentFolder:
         """Keep a recording; when this returns, it is on the disk. Raises ConsentsFull, and OSError."""
         if self._folder is None:
             raise ConsentsFull("this server keeps no recordings; its operator has set no folder for uploads")
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with full_disk_told():
+            self._folder.mkdir(parents=True, exist_ok=True)
         if len(self.list()) >= CONSENTS_MAX:
             raise ConsentsFull(f"{CONSENTS_MAX} recordings are kept, which is the limit; delete one first")
         consent = Consent(f"cons_{secrets.token_hex(8)}", name, language, int(time.time()))
-        replace_file(self._folder / f"{consent.id}.audio", recording)
-        self._keep(self._folder, consent)
+        try:
+            replace_file(self._folder / f"{consent.id}.audio", recording)
+            self._keep(self._folder, consent)
+        except OSError:
+            for kind in ("json", "audio"):
+                (self._folder / f"{consent.id}.{kind}").unlink(missing_ok=True)
+            raise
         return consent
 
     def list(self) -> list[Consent]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from f5_tts_server.files import replace_file
+from f5_tts_server.files import full_disk_told, replace_file
 from f5_tts_server.voices.store import VoiceError
 
 DICTIONARIES_MAX = 100
@@ -61,7 +61,8 @@ class DictionaryFolder:
         """Keep a dictionary; when this returns, it is on the disk. Raises DictionariesFull, and OSError."""
         if self._folder is None:
             raise DictionariesFull("this server keeps no dictionaries; its operator has set no folder for uploads")
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with full_disk_told():
+            self._folder.mkdir(parents=True, exist_ok=True)
         if len(self.ids()) >= DICTIONARIES_MAX:
             raise DictionariesFull(f"{DICTIONARIES_MAX} dictionaries are kept, which is the limit")
         made = Dictionary(f"dict_{secrets.token_hex(8)}", name, description, int(time.time()), rules)

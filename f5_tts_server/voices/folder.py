@@ -122,8 +122,14 @@ class VoiceFolder:
         if clip is not None:
             take = secrets.token_hex(4)
             facts = {**facts, "take": take}
-            write_file(folder / _of_take(_AUDIO, take), clip.audio)
-            write_file(folder / _of_take(_TRANSCRIPT, take), clip.text.encode())
+            audio, transcript = (folder / _of_take(name, take) for name in (_AUDIO, _TRANSCRIPT))
+            try:
+                write_file(audio, clip.audio)
+                write_file(transcript, clip.text.encode())
+            except OSError:
+                audio.unlink(missing_ok=True)
+                transcript.unlink(missing_ok=True)
+                raise
         replace_file(folder / _FACTS, _json(facts), sole=True)
         kept = {_of_take(name, facts.get("take")) for name in (_AUDIO, _TRANSCRIPT)}
         for path in (*folder.glob("audio*.wav"), *folder.glob("transcript*.txt")):

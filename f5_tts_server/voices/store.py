@@ -6,7 +6,6 @@ the others have added or deleted.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import secrets
@@ -22,6 +21,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from f5_tts_server.f5.audio import reference_samples
+from f5_tts_server.files import DiskFull, full_disk_told
 from f5_tts_server.inference_types import VoiceClip
 from f5_tts_server.text import Lexicon
 from f5_tts_server.voices.aliases import ALIASES_MAX, Alias, Aliases
@@ -90,10 +90,6 @@ class InvalidMixture(VoiceError):
 
 class DamagedVoice(VoiceError):
     """A stored voice whose files no longer make a voice: the server is at fault, not the request."""
-
-
-class DiskFull(VoiceError):
-    """No room is left on the disk of the uploads."""
 
 
 class StorageFailed(VoiceError):
@@ -467,14 +463,15 @@ class VoiceStore:
     def _changing(self, folder: VoiceFolder) -> Iterator[VoiceFolder]:
         """The folder, locked against other servers and known as it is; after the change it is looked at again."""
         try:
-            with folder.locked():
+            with full_disk_told(), folder.locked():
                 self._look_again()
                 yield folder
                 self._look_again()
+        except DiskFull:
+            logger.exception("the folder of voices could not be changed")
+            raise
         except OSError as error:
             logger.exception("the folder of voices could not be changed")
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull("the disk of this server is full; nothing was stored or deleted") from error
             raise StorageFailed(f"this server's folder of voices cannot be changed: {_reason(error)}") from error
 
     def _look_again(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from f5_tts_server.inference_types import VoiceClip
-from f5_tts_server.voices.archive import InvalidArchive, packed, unpacked
+from f5_tts_server.voices.archive import InvalidArchive, VoiceFacts, packed, unpacked
 from f5_tts_server.voices.store import StoredVoice
 from tests.clips import TEXT, file, silence, speech
 
@@ -57,6 +57,7 @@ def test_what_is_packed_comes_back_as_it_was(sound: str) -> None:
     assert (facts.name, facts.labels, facts.settings.given()) == ("Mine", VOICE.labels, VOICE.settings)
     facts, _ = unpacked(packed(VOICE))
     assert (facts.description, facts.lexicon) == (VOICE.description, VOICE.words)
+    assert facts.model_fields_set == VoiceFacts.model_fields.keys(), "a fact does not go with the voice"
 
 
 def test_a_packed_archive_of_other_tools_is_taken() -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from f5_tts_server.files import DiskFull
 from f5_tts_server.inference_types import VoiceClip
 from f5_tts_server.voices import store as voice_store
 from f5_tts_server.voices.folder import VoiceFolder
 from f5_tts_server.voices.store import (
     AliasesFull,
     DamagedVoice,
-    DiskFull,
     InvalidVoice,
     ReadOnlyVoice,
     StorageFailed,

@@ -13,7 +13,7 @@ from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import SpeechOptions, Speed
 from f5_tts_server.api.timestamps import Character, characters
 from f5_tts_server.formats import UnknownFormat, UnknownRate, check_rates
-from f5_tts_server.inference_types import RequestError, SpokenSegment, VoiceClip
+from f5_tts_server.inference_types import SpokenSegment, VoiceClip, invalid_field
 
 DEFAULT_FORMAT = "mp3_44100_128"
 _NAME = re.compile(r"([a-z0-9]{1,10})(?:_([0-9]{1,6}))?(?:_([0-9]{1,4}))?")
@@ -70,14 +70,14 @@ def format_named(name: str, model_rate: int) -> OutputFormat:
     match = _NAME.fullmatch(name)
     if match is None:
         message = f"output_format {name[:40]!r} is none; one is a format, its hertz and kbit/s: {DEFAULT_FORMAT}"
-        raise RequestError(422, "invalid_request", message, "output_format")
+        raise invalid_field("output_format", message)
     codec, hertz, kbits = match.groups()
     named = OutputFormat(codec, int(hertz) if hertz else None, 1000 * int(kbits) if kbits else None)
     try:
         check_rates(*named, model_rate)
     except (UnknownFormat, UnknownRate) as error:
         message = f"output_format {name[:40]!r} is not made here: {error}"
-        raise RequestError(422, "invalid_request", message, "output_format") from error
+        raise invalid_field("output_format", message) from error
     return named
 
 

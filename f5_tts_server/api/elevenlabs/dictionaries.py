@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import Text
-from f5_tts_server.inference_types import RequestError
+from f5_tts_server.inference_types import RequestError, invalid_field
 from f5_tts_server.text import Lexicon, TextError
 from f5_tts_server.text.lexicon import PRONUNCIATION_MAX, REQUEST_ENTRIES_MAX, WORD_MAX, Entry
 from f5_tts_server.voices.dictionaries import NAME_MAX, Dictionary, Rule, UnknownDictionary
@@ -97,7 +97,7 @@ def add(routes: APIRouter, services: Services) -> None:
                 rules = tuple(rule.rule() for rule in body.rules)
                 _lexicon(rules, services)
             except (ValueError, TextError) as error:
-                raise RequestError(422, "invalid_request", f"rules: {error}", "rules") from error
+                raise invalid_field("rules", f"rules: {error}") from error
             return kept.add(body.name, body.description, rules)
 
         made = await to_thread.run_sync(store)

@@ -21,7 +21,7 @@ from f5_tts_server.api.elevenlabs.written import Opening, WrittenSpeech, opening
 from f5_tts_server.api.faults import FAULTS
 from f5_tts_server.api.request_id import current_request_id
 from f5_tts_server.api.services import Services
-from f5_tts_server.inference_types import RequestError
+from f5_tts_server.inference_types import RequestError, invalid_field
 
 MOST_CONTEXTS = 8  # at a time; a closed one counts until it is spoken
 DEFAULT_CONTEXT = "default"
@@ -163,5 +163,5 @@ def _context_id(message: dict[str, Any]) -> str:
         return DEFAULT_CONTEXT
     if not isinstance(name, str) or len(name) > MAX_CONTEXT_ID:
         message_text = f"context_id must be a string of at most {MAX_CONTEXT_ID} characters"
-        raise RequestError(422, "invalid_request", message_text, "context_id")
+        raise invalid_field("context_id", message_text)
     return name

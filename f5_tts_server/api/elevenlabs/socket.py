@@ -17,7 +17,7 @@ from f5_tts_server.api.errors import ELEVENLABS
 from f5_tts_server.api.faults import FAULTS, as_request_error
 from f5_tts_server.api.messages import INTERNAL, close, close_at_fault, receive_object, send_within
 from f5_tts_server.api.services import Services
-from f5_tts_server.inference_types import RequestError
+from f5_tts_server.inference_types import RequestError, invalid_field
 
 log = logging.getLogger("f5.http")
 
@@ -68,7 +68,7 @@ class Connection:
         """The text of a message. Raises RequestError."""
         text = message.get("text")
         if not isinstance(text, str):
-            raise RequestError(422, "invalid_request", "text must be a string", "text")
+            raise invalid_field("text", "text must be a string")
         return text
 
 
@@ -106,7 +106,7 @@ def _idle_s(inactivity_timeout: str) -> float:
         asked = math.nan
     if math.isnan(asked):
         message = f"inactivity_timeout {inactivity_timeout[:40]!r} is no number of seconds"
-        raise RequestError(422, "invalid_request", message, "inactivity_timeout")
+        raise invalid_field("inactivity_timeout", message)
     return min(max(asked, 1.0), MOST_IDLE_S)
 
 

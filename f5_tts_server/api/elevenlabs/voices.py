@@ -10,10 +10,11 @@ from fastapi import APIRouter, Query, Request
 from starlette.datastructures import FormData, UploadFile
 
 from f5_tts_server.api.forms import form_document, form_text, read_form
+from f5_tts_server.api.pages import start_after
 from f5_tts_server.api.services import Services
 from f5_tts_server.api.speech_options import encodable
 from f5_tts_server.api.voice_uploads import edit_voice, store_voice
-from f5_tts_server.inference_types import RequestError
+from f5_tts_server.inference_types import RequestError, invalid_field
 from f5_tts_server.voices.kept_settings import KeptSettings
 from f5_tts_server.voices.store import MAX_LABEL_LENGTH, MAX_LABELS, MAX_NAME_LENGTH, StoredVoice, VoiceExists
 
@@ -66,12 +67,7 @@ def add(routes: APIRouter, services: Services) -> None:
             found.sort(key=lambda voice: voice.name.casefold() if sort == "name" else f"{voice.created:020}")
         if sort_direction == "desc":
             found.reverse()
-        start = 0
-        if next_page_token:
-            start = 1 + next((index for index, voice in enumerate(found) if voice.id == next_page_token), -1)
-            if start == 0:
-                message = "next_page_token is none of this search: take it from the page before, or begin anew"
-                raise RequestError(422, "invalid_request", message, "next_page_token")
+        start = start_after(found, next_page_token, "next_page_token")
         page = found[start : start + page_size]
         more = start + page_size < len(found)
         return {
@@ -87,7 +83,7 @@ def add(routes: APIRouter, services: Services) -> None:
         async with read_form(request, fields=_MAX_FIELDS, wanted="name and files") as form:
             recording = _recording(form)
             if recording is None:
-                raise RequestError(422, "invalid_request", "files is missing: send one recording as a file", "files")
+                raise invalid_field("files", "files is missing: send one recording as a file")
             texts = {name: form_text(form, name) for name in ("name", "ref_text", "description")} | {"consent": ""}
             labels = _labels(form)
             audio = await recording.read()
@@ -123,7 +119,7 @@ def add(routes: APIRouter, services: Services) -> None:
             audio = None if recording is None else await recording.read()
         if audio is None and texts["ref_text"]:
             message = "ref_text says what is said in a new recording: send that as files"
-            raise RequestError(422, "invalid_request", message, "ref_text")
+            raise invalid_field("ref_text", message)
         try:
             await edit_voice(services, voice_id, texts, audio, labels=labels)
         except VoiceExists as error:
@@ -159,14 +155,14 @@ def _labels(form: FormData) -> dict[str, str] | None:
         return None
     message = f"labels must be a JSON object of at most {MAX_LABELS} texts of up to {MAX_LABEL_LENGTH} characters"
     if not isinstance(labels, dict) or len(labels) > MAX_LABELS:
-        raise RequestError(422, "invalid_request", message, "labels")
+        raise invalid_field("labels", message)
     for text in (*labels, *labels.values()):
         if not isinstance(text, str) or len(text) > MAX_LABEL_LENGTH:
-            raise RequestError(422, "invalid_request", message, "labels")
+            raise invalid_field("labels", message)
         try:
             encodable(text)
         except ValueError as error:
-            raise RequestError(422, "invalid_request", f"labels: {error}", "labels") from error
+            raise invalid_field("labels", f"labels: {error}") from error
     return labels
 
 

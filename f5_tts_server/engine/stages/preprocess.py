@@ -40,6 +40,7 @@ from f5_tts_server.inference_types import (
     RequestError,
     Speech,
     VoiceClip,
+    invalid_field,
 )
 from f5_tts_server.joiner import FADE_SECONDS
 from f5_tts_server.limits import SEED_MAX
@@ -236,9 +237,9 @@ class Preprocess:
                 texts.append(text)
                 yield
         except ValueError as error:
-            raise RequestError(422, "invalid_request", str(error), "text") from error
+            raise invalid_field("text", str(error)) from error
         if not texts:
-            raise RequestError(422, "invalid_request", "text has nothing that this voice can speak", "text")
+            raise invalid_field("text", "text has nothing that this voice can speak")
         known = heard and self._listener is not None and self._listener.knows(part.text)
         free: deque[float | None] = deque([None] * len(texts))
         utterance = Utterance(script.parts, reference, part.speed, None, part.cue, known, texts, free)
@@ -289,7 +290,7 @@ class Preprocess:
                 part.samples, part.first, part.last, before=part.before, text=part.text, after=part.after
             )
         except ValueError as error:
-            raise RequestError(422, "invalid_request", str(error), "text") from error
+            raise invalid_field("text", str(error)) from error
         return Filling(number, part, plan, reference)
 
     def _reference(self, clip: VoiceClip) -> PreparedReference:
@@ -305,7 +306,7 @@ class Preprocess:
         try:
             return self._programs.frontend.plan(text, utterance.reference, speed=utterance.speed, seconds=seconds)
         except ValueError as error:
-            raise RequestError(422, "invalid_request", str(error), "text" if seconds is None else "seconds") from error
+            raise invalid_field("text" if seconds is None else "seconds", str(error)) from error
 
     def _prefill(self, assignment: Assignment, utterance: Utterance) -> Segment:
         job = assignment.job
