@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -28,6 +28,7 @@ from f5_tts_server.api.open_requests import OpenRequestsMiddleware
 from f5_tts_server.api.request_id import RequestIdFilter, RequestIdMiddleware
 from f5_tts_server.api.services import Services
 from f5_tts_server.catalogue import CatalogueEntry, catalogue
+from f5_tts_server.files import hold_folder
 from f5_tts_server.inference_types import Programs, SamplingDefaults
 from f5_tts_server.jobs.batches import BatchStore
 from f5_tts_server.jobs.store import JobStore
@@ -97,7 +98,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine.start()
         listener = await _listen_wyoming(services)
-        working = None if kept is None else asyncio.create_task(_work_in_background(app, services, *kept))
+        working = None if kept is None else asyncio.create_task(_work_in_background(app, services, *kept[:2]))
         try:
             yield
         finally:
@@ -110,6 +111,8 @@ def create_app(
             await asyncio.to_thread(engine.stop)
             if tracing is not None:
                 await asyncio.to_thread(tracing.close)
+            if kept is not None:
+                kept[2].close()
 
     app = FastAPI(
         title="F5-TTS server",
@@ -125,7 +128,7 @@ def create_app(
         settings.voices_folder, EMBEDDED_VOICES, default=settings.voice, aliases=settings.aliases
     )
     if settings.fallback_voice is not None:
-        app.state.voices.get(settings.fallback_voice)
+        app.state.voices.of_setting("F5_FALLBACK_VOICE", settings.fallback_voice)
     for entry in models.entries:
         _check_voice(entry, app.state.voices)
     check = partial(check_transcription, models.default.settings)
@@ -143,7 +146,7 @@ def create_app(
         dictionaries=DictionaryFolder(app.state.voices.folder and app.state.voices.folder / "dictionaries"),
     )
     app.state.services = services
-    kept = None if settings.jobs_folder is None else (JobStore(settings.jobs_folder), BatchStore(settings.jobs_folder))
+    kept = None if settings.jobs_folder is None else _kept(settings.jobs_folder)
     faults.install(app)
     for router in routers(services):
         app.include_router(router)
@@ -154,6 +157,17 @@ def create_app(
     if tracing is not None:
         app.add_middleware(tracing.middleware)
     return app
+
+
+def _kept(folder: Path) -> tuple[JobStore, BatchStore, IO[bytes]]:
+    """The jobs and batches of a folder, and what holds it until it is closed. Raises ValueError, naming the setting."""
+    try:
+        hold = hold_folder(folder)
+        return JobStore(folder), BatchStore(folder), hold
+    except BlockingIOError:
+        raise ValueError(f"F5_JOBS_FOLDER: {folder} is another server's; each needs a folder of its own") from None
+    except OSError as error:
+        raise ValueError(f"F5_JOBS_FOLDER: {folder} cannot be used: {error.strerror}") from error
 
 
 def _check_voice(entry: CatalogueEntry, voices: VoiceStore) -> None:

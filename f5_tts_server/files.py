@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 class DiskFull(OSError):
@@ -52,6 +54,21 @@ def replace_file(path: Path, data: bytes, *, sole: bool = False) -> None:
         finally:
             partial.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+def hold_folder(folder: Path) -> IO[bytes]:
+    """A folder, made where need be, is this process's alone until what this gives is closed, or the process ends.
+
+    Raises BlockingIOError where another one holds it, and OSError where nothing can be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    hold = (folder / ".lock").open("ab")
+    try:
+        fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        hold.close()
+        raise
+    return hold
 
 
 def sync_folder(folder: Path) -> None:

@@ -71,6 +71,7 @@ MAY_IMPORT = {
         "inference_types",
         "tts_engine",
         "api",
+        "files",
         "voices",
         "recognizer",
         "remote_files",

@@ -145,7 +145,10 @@ def test_silence_is_filled_with_pings(server: ServerProcess) -> None:
         ({"gen_text": "x", "voice": "nobody"}, "voice", "nobody"),
         ({"gen_text": "[voice:nobody] x"}, "gen_text", "nobody"),
         ({"gen_text": "x [pause:99]"}, "gen_text", "at most 10"),
-        ({"gen_text": "x", "unheard_of": 1}, "unheard_of", "not permitted"),
+        ({"gen_text": "x", "unheard_of": 1}, "unheard_of", "there is no such field"),
+        ({"gen_text": "x", "model": "m" * 101}, "model", "101 characters are given, at most 100"),
+        ({"gen_text": "[say:x] y"}, "gen_text", "[say:x]: write the word"),
+        ({"gen_text": "x", "duration": 30}, "duration", "30.02 s of it, which cannot be"),
         ({"gen_text": "x", "ref_text": "y"}, "ref_audio_base64", "missing"),
         ({"gen_text": "x", "ref_audio_base64": CLIP}, "ref_text", "requirements-asr.txt"),
         ({"gen_text": "x", "ref_audio_base64": CLIP, "ref_text": "y", "voice": "ada"}, "voice", "exclude"),
@@ -171,13 +174,19 @@ def test_bad_input_is_refused_in_a_sentence(
 
 
 def test_bodies_that_are_no_requests(server: ServerProcess) -> None:
+    """`curl -d` without a content type was told that its JSON is not JSON; a mistyped path, no more than `Not Found`."""
     url = f"{server.url}/v1/generate"
     json_type = {"content-type": "application/json"}
     assert httpx.post(url, content="{", headers=json_type).status_code == 400
-    assert httpx.post(url, content="[]", headers=json_type).status_code == 422
+    listed = httpx.post(url, content="[]", headers=json_type)
+    assert listed.status_code == 422 and "should be a JSON object, not a list" in listed.json()["error"]["message"]
+    form = httpx.post(url, content='{"gen_text": "x"}', headers={"content-type": "application/x-www-form-urlencoded"})
+    assert form.status_code == 422 and "Content-Type: application/json" in form.json()["error"]["message"]
     assert httpx.post(url, content=b"\xff\xfe", headers=json_type).status_code in (400, 422)
-    assert httpx.get(url).status_code == 405
-    assert httpx.get(f"{server.url}/nothing").json()["error"]["code"] == "not_found"
+    method = httpx.get(url)
+    assert method.status_code == 405 and method.json()["error"]["message"] == "GET is not for /v1/generate; POST is"
+    error = httpx.get(f"{server.url}/nothing").json()["error"]
+    assert (error["code"], error["message"]) == ("not_found", "there is no path /nothing; /docs shows all")
 
 
 def test_large_bodies_are_refused_before_they_are_read(server: ServerProcess) -> None:
@@ -488,6 +497,13 @@ def test_ctrl_c_twice_stops_at_once() -> None:
         ([], {"F5_NO_SUCH": "1"}, "F5_NO_SUCH: no such setting"),
         ([], {"F5_DTYPE": "int3"}, "F5_DTYPE or --dtype"),
         (["--slots", "2", "--step-sizes", "1,4"], {}, "there are 2 slots"),
+        (["--port", "0", "--voice", "nobody"], {}, "F5_VOICE: voice 'nobody' is unknown; there are 'Ada', 'Ben'"),
+        (["--port", "0", "--fallback-voice", "nobody"], {}, "F5_FALLBACK_VOICE: voice 'nobody' is unknown"),
+        (
+            ["--port", "0", "--jobs-folder", "/dev/null/jobs"],
+            {},
+            "F5_JOBS_FOLDER: /dev/null/jobs cannot be used: Not a d",
+        ),
     ],
 )
 def test_bad_settings_stop_the_start_with_one_sentence(

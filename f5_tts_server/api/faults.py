@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -111,7 +112,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         code = _CODES.get(error.status_code, "http_error")
-        told = RequestError(error.status_code, code, str(error.detail))
+        message = str(error.detail)
+        if error.status_code in (404, 405) and message == HTTPStatus(error.status_code).phrase:  # the router's own
+            path = request.url.path[:QUOTED]
+            allowed = (error.headers or {}).get("Allow")
+            message = f"there is no path {path}; /docs shows all"
+            if allowed:
+                message = f"{request.method} is not for {path}; {allowed} is"
+        told = RequestError(error.status_code, code, message)
         return error_response(told, request.scope, headers=error.headers)
 
     @app.exception_handler(ClientDisconnect)
@@ -132,13 +140,38 @@ def install(app: FastAPI) -> None:
 
 def _first_fault(fault: ErrorDetails) -> RequestError:
     """A fault of a body as a sentence that names the field and the limit."""
-    where = [str(part)[:QUOTED] for part in fault["loc"] if part not in ("body", "query", "path", "header")]
+    parts = [str(part) for part in fault["loc"] if part not in ("body", "query", "path", "header")]
+    where = [part[:QUOTED] for part in parts if not part.startswith("function-")]  # pydantic's name of a union's branch
     if fault["type"] == "json_invalid":
         return RequestError(400, "invalid_json", f"the body is not JSON: {fault['ctx']['error']}")
-    name = ".".join(where)
-    message = fault["msg"][:1].lower() + fault["msg"][1:]
-    shown = "" if fault["type"] == "missing" else f", not {_quoted(fault['input'])}"
-    return RequestError(422, "invalid_request", f"{name or 'body'}: {message}{shown}", name or None)
+    name, value = ".".join(where), fault["input"]
+    if not where and isinstance(value, bytes):
+        message = f"body: {len(value)} bytes were not read as JSON: send them with Content-Type: application/json"
+        return RequestError(422, "invalid_request", message)
+    shown = "" if fault["type"] in ("missing", "extra_forbidden") else f", not {_quoted(value)}"
+    return RequestError(422, "invalid_request", f"{name or 'body'}: {_words(fault)}{shown}", name or None)
+
+
+def _words(fault: ErrorDetails) -> str:
+    """What is wrong. pydantic's own words, but where those are about Python."""
+    match fault["type"], fault["input"]:
+        case "too_long" | "too_short" as kind, str(value):
+            limit = (
+                f"at most {fault['ctx']['max_length']}"
+                if kind == "too_long"
+                else f"at least {fault['ctx']['min_length']}"
+            )
+            return f"{len(value)} characters are given, {limit} are accepted"
+        case "extra_forbidden", _:
+            return "there is no such field"
+        case "model_type" | "model_attributes_type" | "dict_type", _:
+            return "input should be a JSON object"
+        case "none_required", _:
+            return "input should be null"
+        case "literal_error", _:
+            return f"input should be {fault['ctx']['expected'].replace('False', 'false')}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
 
 
 def _quoted(value: Any) -> str:

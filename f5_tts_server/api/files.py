@@ -58,8 +58,8 @@ def router(services: Services) -> APIRouter:
             upload = form.get("file")
             if not isinstance(upload, UploadFile):
                 raise invalid_field("file", "file is missing: send it as a file")
-            if form_text(form, "purpose") != "batch":
-                raise invalid_field("purpose", "purpose: batch is the only one")
+            if (purpose := form_text(form, "purpose")) != "batch":
+                raise invalid_field("purpose", f"purpose is {purpose[:40]!r}; batch is the only one")
             seconds = _kept_s(form)
             data = await upload.read()
         if not data:
@@ -122,7 +122,7 @@ def _kept_s(form: FormData) -> int:
     if not anchor and not seconds:
         return KEPT_S
     if anchor != "created_at":
-        raise invalid_field("expires_after", "expires_after.anchor: created_at is the only one")
+        raise invalid_field("expires_after", f"expires_after.anchor is {anchor[:40]!r}; created_at is the only one")
     if not seconds.isascii() or not seconds.isdigit() or not KEPT_S_MIN <= int(seconds) <= KEPT_S_MAX:
         message = f"expires_after.seconds: a number from {KEPT_S_MIN} to {KEPT_S_MAX} is needed"
         raise invalid_field("expires_after", message)

@@ -83,7 +83,7 @@ def router(services: Services) -> APIRouter:
         jobs = runner(request)
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type not in _KINDS:
-            message = f"the body is {media_type[:60]!r}; {', '.join(_KINDS)} are read"
+            message = f"Content-Type is {media_type[:60]!r}; {', '.join(_KINDS)} are read"
             raise RequestError(415, "unsupported_media_type", message)
         data = await request.body()
         chapters = await to_thread.run_sync(chapters_of, data, _KINDS[media_type])

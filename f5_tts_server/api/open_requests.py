@@ -36,16 +36,31 @@ class OpenRequestsMiddleware:
             return
         self._open += 1
         try:
-            await self._app(scope, receive, self._timed(send) if scope["type"] == "http" else send)
+            if scope["type"] == "http":
+                await self._answer(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
         finally:
             self._open -= 1
 
-    def _timed(self, send: Send) -> Send:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
         async def timed(message: Message) -> None:
+            nonlocal begun
+            begun = True
             async with asyncio.timeout(self._stall_s):
                 await send(message)
 
-        return timed
+        try:
+            await self._app(scope, receive, timed)
+        except asyncio.CancelledError:  # by the server, which ends and waits no longer
+            if begun:
+                raise
+            error = Refused(
+                503, "shutting_down", "the server shut down before it had answered; see whether the request was done"
+            )
+            await error_response(error, scope, headers={"Connection": "close"})(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         message = f"{self._most} requests and connections are open, which is the limit"

@@ -92,7 +92,7 @@ def with_ending(mark: SayMark, text: str, position: int) -> tuple[SayMark, int]:
 def say_mark(word: str, value: str) -> SayMark:
     """The mark for a word and its pronunciation. Raises TextError."""
     word = " ".join(given_sounds.without_private(word).split())
-    shown = f"[say:{word[:20]}|{value[:20]}]"
+    shown = f"[say:{word[:20]}|{value[:20]}]" if word else f"[say:{value[:20]}]"
     if not word or len(word) > WORD_MAX:
         raise TextError(f"{shown}: write the word, |, and how it is said; the word may have {WORD_MAX} characters")
     try:

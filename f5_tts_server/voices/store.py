@@ -170,9 +170,9 @@ class VoiceStore:
             except OSError as error:
                 raise StorageFailed(f"the folder of voices {folder} cannot be used: {error}") from error
         self._aliases = Aliases(None if folder is None else folder / "aliases.json", aliases)
-        self._default = None if default is None else self.get(default).id
+        self._default = None if default is None else self.of_setting("F5_VOICE", default).id
         for voice in aliases.values():
-            self.get(voice)
+            self.of_setting("F5_VOICE_ALIASES", voice)
 
     @property
     def folder(self) -> Path | None:
@@ -210,6 +210,15 @@ class VoiceStore:
         if wanted in OPENAI_NAMES and ours:
             return ours[OPENAI_NAMES.index(wanted) % len(ours)]
         raise UnknownVoice(f"voice {voice[:MAX_NAME_LENGTH]!r} is unknown; GET /v1/audio/voices lists the voices")
+
+    def of_setting(self, setting: str, voice: str) -> StoredVoice:
+        """What `get` gives, with an error for the operator: it names the setting and the voices there are."""
+        try:
+            return self.get(voice)
+        except UnknownVoice:
+            known = ", ".join(repr(stored.name) for stored in self.list()[:20]) or "none at all"
+            message = f"{setting}: voice {voice[:MAX_NAME_LENGTH]!r} is unknown; there are {known}"
+            raise UnknownVoice(message) from None
 
     def clip(self, voice: str) -> VoiceClip:
         """The reference of a voice, or of several mixed as in ``ada(2)+ben(1)``.

@@ -154,6 +154,14 @@ def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(now) == 12 and kept.items() <= now.items()
 
 
+def test_a_folder_belongs_to_one_server(serve: Serve, tmp_path: Path) -> None:
+    """Two servers on one folder both spoke its jobs, and wrote over each other's files; only the documents forbade it."""
+    folder = tmp_path / "jobs"
+    serve(jobs_folder=folder)
+    with pytest.raises(ValueError, match=r"F5_JOBS_FOLDER: .* is another server's"):
+        serve(jobs_folder=folder)
+
+
 def test_a_disk_that_does_not_take_a_jobs_end_stops_no_other(serve: Serve, tmp_path: Path) -> None:
     """The error left the worker, which ended with it: later jobs waited for ever."""
     server = serve(jobs_folder=tmp_path / "jobs")

@@ -198,3 +198,12 @@ async def test_sdk_async(server: ServerThread) -> None:
         reply = await sdk.audio.speech.create(model="tts-1", voice="alloy", input=TEXT, response_format="wav")
         assert (await reply.aread())[:4] == b"RIFF"
         assert (await sdk.models.list()).data[0].id == "toy"
+
+
+@pytest.mark.parametrize("voice", [7, "", "v" * 101, {"id": ""}])
+def test_a_wrong_voice_is_told_by_its_name(client: httpx.Client, voice: Any) -> None:
+    """A field of two types was called by what checks them: `voice.function-after[functools.partial(<function ... at 0x7f`."""
+    reply = client.post("/v1/audio/speech", json={"model": "m", "input": "x", "voice": voice})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"]) == (400, "voice") and error["message"].startswith("voice: ")
+    assert "function" not in reply.text

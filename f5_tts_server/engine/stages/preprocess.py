@@ -306,7 +306,10 @@ class Preprocess:
         try:
             return self._programs.frontend.plan(text, utterance.reference, speed=utterance.speed, seconds=seconds)
         except ValueError as error:
-            raise invalid_field("text" if seconds is None else "seconds", str(error)) from error
+            if seconds is None:
+                raise invalid_field("text", str(error)) from error
+            message = f"seconds: a piece of the text has {seconds:.2f} s of it, which cannot be: {error}"
+            raise invalid_field("seconds", message) from error
 
     def _prefill(self, assignment: Assignment, utterance: Utterance) -> Segment:
         job = assignment.job
