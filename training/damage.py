@@ -40,33 +40,37 @@ def word_spans(items: Sequence[Said], spans: NDArray[np.int64]) -> list[tuple[in
 
 
 def damaged(
-    samples: Samples, words: Sequence[tuple[int, int]], sounds: Sequence[Sequence[str]], rng: random.Random
+    samples: Samples,
+    words: Sequence[tuple[int, int]],
+    sounds: Sequence[Sequence[str]],
+    rng: random.Random,
+    each: int = 3,
 ) -> Iterator[Damaged]:
-    """One of each kind, words drawn at random; ``words`` are their samples and ``sounds`` their symbols, three at least."""
+    """``each`` of each kind, of different words drawn at random; ``words`` are their samples and ``sounds`` their symbols."""
     count = len(words)
 
     def cut(start: int, end: int) -> Samples:
         return samples[start:end]
 
-    at = rng.randrange(count)
-    start, end = words[at]
-    yield Damaged("lost", joined(cut(0, start), cut(end, len(samples))), (at,), len(sounds[at]))
+    for at in rng.sample(range(count), min(each, count)):
+        start, end = words[at]
+        yield Damaged("lost", joined(cut(0, start), cut(end, len(samples))), (at,), len(sounds[at]))
 
-    at = rng.randrange(count)
-    start, end = words[at]
-    yield Damaged("twice", joined(cut(0, end), cut(start, end), cut(end, len(samples))), (at,), len(sounds[at]))
+    for at in rng.sample(range(count), min(each, count)):
+        start, end = words[at]
+        yield Damaged("twice", joined(cut(0, end), cut(start, end), cut(end, len(samples))), (at,), len(sounds[at]))
 
     unlike = [at for at in range(count - 1) if sounds[at] != sounds[at + 1]]
-    at = rng.choice(unlike)
-    (start, end), (following, stop) = words[at], words[at + 1]
-    swapped = joined(cut(0, start), cut(following, stop), cut(start, end), cut(stop, len(samples)))
-    yield Damaged("swapped", swapped, (at, at + 1), max(len(sounds[at]), len(sounds[at + 1])))
+    for at in rng.sample(unlike, min(each, len(unlike))):
+        (start, end), (following, stop) = words[at], words[at + 1]
+        swapped = joined(cut(0, start), cut(following, stop), cut(start, end), cut(stop, len(samples)))
+        yield Damaged("swapped", swapped, (at, at + 1), max(len(sounds[at]), len(sounds[at + 1])))
 
-    at = rng.randrange(count)
-    start, end = words[at]
-    other = rng.choice([word for word in range(count) if sounds[word] != sounds[at]])
-    replaced = joined(cut(0, start), cut(*words[other]), cut(end, len(samples)))
-    yield Damaged("replaced", replaced, (at,), len(sounds[at]))
+    for at in rng.sample(range(count), min(each, count)):
+        start, end = words[at]
+        other = rng.choice([word for word in range(count) if sounds[word] != sounds[at]])
+        replaced = joined(cut(0, start), cut(*words[other]), cut(end, len(samples)))
+        yield Damaged("replaced", replaced, (at,), len(sounds[at]))
 
 
 def joined(*pieces: Samples) -> Samples:

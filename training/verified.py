@@ -60,11 +60,19 @@ def sent(takes: list[Take]) -> tuple[Take, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--guidance", type=float, help="0: one pass a step; by default the model's own")
+    parser.add_argument(
+        "--noise", type=float, help="standard deviation that the flow starts from; by default the model's own"
+    )
     parser.add_argument("--sentences", type=int, default=100)
     parser.add_argument("--out", type=Path, help="a JSON file of all takes")
     arguments = parser.parse_args()
     model, ears = load_model("embedded"), Recogniser()
-    sampling = replace(model.config.sampling, nfe=arguments.steps)
+    config = model.config
+    guidance = config.sampling.cfg_strength if arguments.guidance is None else arguments.guidance
+    sampling = replace(config.sampling, nfe=arguments.steps, cfg_strength=guidance)
+    if arguments.noise is not None:
+        model = replace(model, config=replace(config, noise_scale=arguments.noise))
     voices = json.loads((ASSETS / "voices.json").read_text("utf-8"))["voices"]
     references = [
         model.frontend.prepare_reference((ASSETS / voice["audio"]).read_bytes(), voice["text"]) for voice in voices
@@ -84,7 +92,8 @@ def main() -> None:
     spent = sum(
         one.speaking + one.scoring for takes, (_, made) in zip(all_takes, verified, strict=True) for one in takes[:made]
     )
-    print(f"{len(texts)} sentences, {words} words, {arguments.steps} steps")
+    noise = model.config.noise_scale
+    print(f"{len(texts)} sentences, {words} words, {arguments.steps} steps, guidance {guidance:g}, noise {noise:g}")
     print("| | word errors | sentences with errors | takes | cost |\n|---|---|---|---|---|")
     wrong = [sum(one.errors > 0 for one in some) for some in (plain, [one for one, _ in verified])]
     print(f"| plain | {sum(one.errors for one in plain) / words:.3f} | {wrong[0]} | {len(texts)} | 1 |")
@@ -92,6 +101,14 @@ def main() -> None:
         f"| verified | {sum(one.errors for one, _ in verified) / words:.3f} | {wrong[1]} "
         f"| {sum(made for _, made in verified)} | {spent / sum(one.speaking for one in plain):.2f} |"
     )
+    best = sum(min(one.errors for one in takes) for takes in all_takes)
+    print(f"| the best of {len(tries)} takes by Whisper itself | {best / words:.3f} | | {len(tries) * len(texts)} | |")
+    for what, some in (
+        ("without word errors", [one for takes in all_takes for one in takes if not one.errors]),
+        ("with one", [one for takes in all_takes for one in takes if one.errors == 1]),
+        ("with more", [one for takes in all_takes for one in takes if one.errors > 1]),
+    ):
+        print(f"takes {what}: {sum(one.score < FITS for one in some)} of {len(some)} refused")
     if arguments.out is not None:
         arguments.out.write_text(json.dumps([[asdict(one) for one in takes] for takes in all_takes]) + "\n", "utf-8")
 
