@@ -26,8 +26,13 @@ def router(services: Services) -> APIRouter:
         if is_elevenlabs(request.headers):
             most = services.settings.max_text_chars
             return JSONResponse([_elevenlabs(entry.name, most) for entry in entries])
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "f5-tts"} for name in names]
-        return JSONResponse({"object": "list", "data": data})
+        return JSONResponse({"object": "list", "data": [_openai(name) for name in names]})
+
+    @routes.get("/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        """One of them; 404 for a name that is none of theirs."""
+        services.models.find(name)
+        return _openai(name)
 
     @routes.get("/audio/models")
     async def audio_models() -> dict[str, Any]:
@@ -35,6 +40,10 @@ def router(services: Services) -> APIRouter:
         return {"models": [{"id": name, "name": name} for name in names]}
 
     return routes
+
+
+def _openai(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "f5-tts"}
 
 
 def _elevenlabs(name: str, most_characters: int) -> dict[str, Any]:

@@ -139,6 +139,15 @@ def test_lists_in_each_protocols_shape(client: httpx.Client) -> None:
     assert [model["model_id"] for model in listed] == ["english", "german"]
 
 
+def test_one_of_the_models_by_its_name(client: httpx.Client) -> None:
+    """What OpenAI's `client.models.retrieve` asks for; it was 404 "Not Found" for models that were in the list."""
+    for model in client.get("/v1/models").json()["data"]:
+        assert client.get(f"/v1/models/{model['id']}").json() == model
+    unknown = client.get("/v1/models/french")
+    assert unknown.status_code == 404
+    assert unknown.json()["error"]["code"] == "model_not_found"
+
+
 def test_health_shows_each_model(client: httpx.Client) -> None:
     generate(client, "german")
     health = client.get("/v1/health").json()
