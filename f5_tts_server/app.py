@@ -176,7 +176,8 @@ def _check_voice(entry: CatalogueEntry, voices: VoiceStore) -> None:
         try:
             voices.clip(entry.defaults.voice)
         except VoiceError as error:
-            raise ValueError(f"model {entry.name}: defaults: voice: {error}") from error
+            where = f"{entry.settings.models_file}: model {entry.name}"
+            raise ValueError(f"{where}: defaults.voice: {error}") from error
 
 
 def _tracing() -> Tracing | None:

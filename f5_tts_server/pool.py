@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, Metric
 
 from f5_tts_server.catalogue import Catalogue, CatalogueEntry
 from f5_tts_server.engine.device import Device
@@ -334,9 +334,11 @@ class ModelPool:
                     labels = {**sample.labels, "model": name}
                     family.add_sample(sample.name, labels, sample.value, sample.timestamp, sample.exemplar)
         yield from families.values()
-        loads = {name: float(model.loads) for name, model in self.models.items()}
+        loads = CounterMetricFamily("f5_model_loads", "Times that a model was loaded.", labels=["model"])
+        for name, model in self.models.items():
+            loads.add_metric([name], model.loads)
         nbytes = {name: float(m.engine.nbytes) if m.engine is not None else 0.0 for name, m in self.models.items()}
-        yield gauge("f5_model_loads", "Times that a model was loaded.", loads, "model")
+        yield loads
         yield gauge("f5_model_bytes", "Memory that a loaded model holds.", nbytes, "model")
 
 

@@ -138,7 +138,7 @@ async def test_a_model_is_unloaded_when_idle_never_in_use_and_loaded_again() -> 
             samples = {
                 s.name: s.value for m in pool.collect() for s in m.samples if s.labels.get("outcome", "done") == "done"
             }
-            return samples["f5_requests_total"], samples["f5_model_loads"]
+            return samples["f5_requests_total"], samples["f5_model_loads_total"]  # was a gauge without the ending
 
         await until(lambda: counted() == (2, 2))  # counters outlive the engine; a request is counted when it was told
 

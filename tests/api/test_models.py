@@ -128,7 +128,7 @@ def test_a_models_own_voice_speaks_where_a_request_names_none(tmp_path: Path) ->
 
 def test_a_model_with_a_voice_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "models.yaml").write_text("models:\n  - {name: one, weights: embedded, defaults: {voice: nobody}}\n")
-    with pytest.raises(ValueError, match="model one: defaults: voice: voice 'nobody' is unknown"):
+    with pytest.raises(ValueError, match=r"models\.yaml: model one: defaults\.voice: voice 'nobody' is"):
         create_app(Settings(models_file=tmp_path / "models.yaml"))
 
 
