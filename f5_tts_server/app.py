@@ -57,6 +57,9 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 log = logging.getLogger("f5.server")
 
+SWITCH_INTERVAL_S = 0.0005
+"""For which a thread may compute before another one has its turn; a tenth of the interpreter's own."""
+
 DESCRIPTION = """Speech in a voice given by a few seconds of it, streamed while it is being made.
 
 `POST /v1/generate/stream` and `POST /v1/generate` work from "Try it out" as they stand."""
@@ -261,6 +264,8 @@ def _not_a_probe(record: logging.LogRecord) -> bool:
 
 def serve(app: FastAPI) -> int:
     """Run until a signal; gives the process's exit code."""
+    # The event loop gives the interpreter up with every byte it sends, and must wait so long for each stage that computes.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     settings: Settings = app.state.settings
     engine: TTSEngine | ModelPool = app.state.engine
     config = uvicorn.Config(

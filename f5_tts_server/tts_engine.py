@@ -237,7 +237,6 @@ class TTSEngine:
                 asyncio.get_running_loop(),
                 sample_rate,
                 clock=self._clock,
-                on_read=self._requests.wake.set,
                 on_end=lambda event: self._ended(job, event),
             ),
             trace=None if self._tracer is None else self._tracer.begin(request, now),

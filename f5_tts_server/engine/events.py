@@ -20,7 +20,6 @@ class EventBuffer:
         loop: the reader's event loop.
         sample_rate: of the chunks, in hertz.
         clock: seconds, monotonic.
-        on_read: called from the loop after every event read; must not block.
         on_end: called once, on the thread that ended the buffer; must not block.
     """
 
@@ -30,13 +29,11 @@ class EventBuffer:
         sample_rate: int,
         *,
         clock: Callable[[], float],
-        on_read: Callable[[], None],
         on_end: Callable[[Done | Failed], None],
     ) -> None:
         self._loop = loop
         self._sample_rate = sample_rate
         self._clock = clock
-        self._on_read = on_read
         self._on_end = on_end
         self._lock = threading.Lock()
         self._events: deque[Event] = deque()
@@ -59,12 +56,14 @@ class EventBuffer:
         with self._lock:
             if self._ended is not None:
                 return
+            unread = bool(self._events)
             self._events.append(chunk)
             self._unread_samples += chunk.samples
             self._samples += chunk.samples
             if self._unread_since is None:
                 self._unread_since = self._clock()
-        self._notify()
+        if not unread:  # else the reader has been woken, and reads on until nothing is left
+            self._notify()
 
     def end(self, event: Done | Failed, *, discard: bool = False) -> bool:
         """Add the terminal event, and with ``discard`` drop what is unread. False if there was one already."""
@@ -116,7 +115,6 @@ class EventBuffer:
             if event is None:
                 await self._changed()
                 continue
-            self._on_read()
             yield event
             if not isinstance(event, AudioChunk):
                 return

@@ -186,10 +186,12 @@ class RequestQueue:
         started: list[Job] = []
         if not self.segments_ahead:
             return started
+        beside = self._beside()
+        if not (self._waiting or beside):
+            return started  # nobody needs to know how the others stand
         now = self._clock()
         working = [job for job in self._active.values() if not self._rests(job, now)]
         outlooks = [self._outlook(job) for job in working]
-        beside = self._beside()
         others = [outlook for work in beside for outlook in work.outlooks]
         taken = sum(not self._well_ahead(job, now) for job in working)
         places = self._options.max_concurrent_requests - taken - sum(work.places for work in beside)
