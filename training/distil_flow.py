@@ -21,16 +21,13 @@ from f5_tts_server.embedded.config import CONFIG
 from f5_tts_server.f5 import sampler
 from f5_tts_server.f5.dit import DiT
 from training.fit import arguments_of_a_run, fit, fresh_state, stepped
-from training.train_flow import Batch, Corpus, exported, masked_frames, mean_square
+from training.train_flow import Batch, Corpus, exported, guidance, masked_frames, mean_square
 
 SHAPES = ((2, 320), (1, 800))  # rows × frames; each row is learnt from at every step of the grid
-GUIDANCE = 1.0  # the teacher's
 Tree = Any
 
 
-def distillation_losses(
-    student: DiT, teacher: DiT, guidance: float, key: jax.Array, batch: dict[str, jax.Array]
-) -> jax.Array:
+def distillation_losses(student: DiT, teacher: DiT, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
     """How far the student's velocity is from the teacher's guided one at each step of the recommended grid, [steps].
 
     Mean squares over the masked frames. No gradient goes to the teacher, nor through the points to earlier steps.
@@ -39,12 +36,11 @@ def distillation_losses(
     cond = jnp.where(masked, 0.0, batch["mel"])
     fixed = student.fix_inputs(cond, student.embed_text(batch["tokens"], frames, False))
     told = sampler.fix_both(teacher, cond, batch["tokens"], frames)
-    strength = jnp.full(len(frames), guidance)
     x = CONFIG.noise_scale * jax.random.normal(key, cond.shape)
     losses = []
     for t, after in pairwise(sampler.time_grid(CONFIG.sampling.nfe, -1.0 if CONFIG.sampling.sway else None)):
         now = jnp.full(len(frames), t)
-        wanted = sampler.guided_velocity(teacher, x, told, teacher.modulations(now), frames, strength)
+        wanted = sampler.guided_velocity(teacher, x, told, teacher.modulations(now), frames, guidance(now))
         made = student.velocity(x, fixed, student.modulations(now), frames)
         losses.append(mean_square(made - jax.lax.stop_gradient(wanted), masked))
         x = jax.lax.stop_gradient(x + (after - t) * made)
@@ -65,7 +61,7 @@ def distil_step(
 
     def loss_of(params: Tree) -> tuple[jax.Array, jax.Array]:
         own_key = jax.random.fold_in(key, state["step"])
-        losses = distillation_losses(nnx.merge(graphdef, params), guide, GUIDANCE, own_key, batch)
+        losses = distillation_losses(nnx.merge(graphdef, params), guide, own_key, batch)
         return jnp.mean(losses), losses
 
     (loss, losses), gradient = jax.value_and_grad(loss_of, has_aux=True)(state["params"])

@@ -1,8 +1,10 @@
 """Trains the embedded voice's flow model: `python -m training.train_flow --start FOLDER --minutes 60`.
 
 The model is `f5.dit.DiT` itself in its named configuration "embedded"; this file adds the conditional flow matching
-loss with F5-TTS's infilling mask (arXiv 2410.06885, section 3). What it gives needs guidance, two passes a step;
-`training.distil_flow` makes one pass of them.
+loss with F5-TTS's infilling mask (arXiv 2410.06885, section 3). What it gives needs guidance, two passes a step.
+
+With `--guide FOLDER` it learns the guided velocity instead: the truth is moved by what guidance with that folder's frozen
+weights would add. So a student of `training.distil_flow`, which is served in one pass, goes on learning from speech.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from flax import nnx
 from f5_tts_server.embedded.config import CONFIG
 from f5_tts_server.embedded.lengths import FRAMES_A_TOKEN, allocate
 from f5_tts_server.embedded.phonemes import SYMBOLS
+from f5_tts_server.f5 import sampler
 from f5_tts_server.f5.config import BackboneConfig
 from f5_tts_server.f5.dit import DiT
 from f5_tts_server.f5.model import padded, to_backbone_scale
@@ -41,6 +44,7 @@ SHARES = (0.75, 0.25)
 MASKED = (0.5, 1.0)
 READ_EVERY = 50  # batches; shards may be added meanwhile
 DROP_AUDIO, DROP_BOTH = 0.05, 0.1
+GUIDANCE, GUIDED_UNTIL = 1.0, 0.25  # where it is learnt: its strength, and the time from which there is none
 SHARE_OF_KIND = {"default": 0.45, "altered": 0.15, "shipped": 0.3, "others": 0.1}
 Tree = Any
 _NO_SAMPLES = np.zeros(0, np.float32)
@@ -164,8 +168,20 @@ def mean_square(difference: jax.Array, masked: jax.Array) -> jax.Array:
     return jnp.sum(jnp.square(difference) * masked) / (jnp.sum(masked) * difference.shape[-1])
 
 
-def flow_loss(model: DiT, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
-    """Mean squared error of the predicted velocity, whose truth is x1 − x0, over the masked frames."""
+def guidance(t: jax.Array) -> jax.Array:
+    """Its strength at a time; any shape. Words are decided early; later on it only makes speech harsh (arXiv 2404.07724).
+
+    Half of `GUIDED_UNTIL` before it there is all of it, at it none.
+    """
+    return GUIDANCE * jnp.clip(2 - 2 * t / GUIDED_UNTIL, 0, 1)
+
+
+def flow_loss(model: DiT, key: jax.Array, batch: dict[str, jax.Array], guide: DiT | None = None) -> jax.Array:
+    """Mean squared error of the predicted velocity over the masked frames.
+
+    Its truth is x1 − x0; with a `guide`, x1 − x0 + guidance(t) · (the guide's velocity − its null one), and nothing is
+    dropped.
+    """
     mel, frames, masked = batch["mel"], batch["frames"], masked_frames(batch)
     noise_key, time_key, drop_key = jax.random.split(key, 3)
     x0 = jax.random.normal(noise_key, mel.shape)
@@ -173,25 +189,35 @@ def flow_loss(model: DiT, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Ar
     # early times, which few steps lean on most, are learnt best.
     t = 1 - jnp.cos(jnp.pi / 2 * ((jax.random.uniform(time_key) + jnp.arange(len(mel)) / len(mel)) % 1.0))
     x = (1 - t[:, None, None]) * x0 + t[:, None, None] * mel
-    draw = jax.random.uniform(drop_key, (2,))
-    drop_both = draw[0] < DROP_BOTH
-    cond = jnp.where(masked | (draw[1] < DROP_AUDIO) | drop_both, 0.0, mel)
+    truth = mel - x0
+    if guide is None:
+        draw = jax.random.uniform(drop_key, (2,))
+        drop_both = draw[0] < DROP_BOTH
+        cond = jnp.where(masked | (draw[1] < DROP_AUDIO) | drop_both, 0.0, mel)
+    else:
+        drop_both = jnp.bool_(False)
+        cond = jnp.where(masked, 0.0, mel)
+        both, modulation = sampler.fix_both(guide, cond, batch["tokens"], frames), guide.modulations(t)
+        told, null = (guide.velocity(x, both[:, side], modulation, frames) for side in (0, 1))
+        truth += guidance(t)[:, None, None] * jax.lax.stop_gradient(told - null)
     fixed = model.fix_inputs(cond, model.embed_text(batch["tokens"], frames, drop_both))
-    return mean_square(model.velocity(x, fixed, model.modulations(t), frames) - (mel - x0), masked)
+    return mean_square(model.velocity(x, fixed, model.modulations(t), frames) - truth, masked)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
+@partial(jax.jit, static_argnums=0, donate_argnums=2)
 def train_step(
     graphdef: nnx.GraphDef[DiT],
+    guide: Tree | None,
     state: Tree,
     key: jax.Array,
     rate: jax.Array,
     batch: dict[str, jax.Array],
 ) -> tuple[Tree, dict[str, jax.Array]]:
-    """One update; returns the state, which is donated, and the loss."""
+    """One update; returns the state, which is donated, and the loss. `guide`: its parameters, see `flow_loss`."""
+    guiding = None if guide is None else nnx.merge(graphdef, guide)
 
     def loss_of(params: Tree) -> jax.Array:
-        return flow_loss(nnx.merge(graphdef, params), jax.random.fold_in(key, state["step"]), batch)
+        return flow_loss(nnx.merge(graphdef, params), jax.random.fold_in(key, state["step"]), batch, guiding)
 
     loss, gradient = jax.value_and_grad(loss_of)(state["params"])
     return stepped(state, gradient, rate), {"loss": loss}
@@ -200,13 +226,17 @@ def train_step(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     arguments_of_a_run(parser, run="training/runs/flow", minutes=60, peak=1e-3)
+    parser.add_argument(
+        "--guide", type=Path, help="an exported folder, whose weights guide: what is learnt needs one pass"
+    )
     arguments = parser.parse_args()
     model = exported(arguments.start) if arguments.start else build(arguments.seed)
     graphdef, params = nnx.split(model)
+    guide = nnx.split(exported(arguments.guide))[1] if arguments.guide else None
     key = jax.random.key(arguments.seed)
 
     def update(state: Tree, rate: float, progress: float, batch: Batch) -> tuple[Tree, dict[str, jax.Array]]:
-        return train_step(graphdef, state, key, jnp.float32(rate), vars(batch))
+        return train_step(graphdef, guide, state, key, jnp.float32(rate), vars(batch))
 
     def seconds_of(batch: Batch) -> float:
         return float(batch.frames.sum()) * CONFIG.mel.hop / CONFIG.mel.sample_rate

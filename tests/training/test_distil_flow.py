@@ -5,31 +5,20 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import nnx
 
 from f5_tts_server.embedded.config import CONFIG
 from f5_tts_server.f5 import sampler
-from f5_tts_server.f5.dit import DiT
-from tests.training.tiny_flow import TINY, batch
+from tests.training.tiny_flow import batch, speaking
 from training.distil_flow import distil_step, distillation_losses
 from training.fit import fresh_state
-from training.train_flow import build
+from training.train_flow import GUIDED_UNTIL
 
 FIRST, LAST = 16, 64
 
 
-def speaking(seed: int) -> DiT:
-    """A model whose layers and velocity are not zero, as they are before training."""
-    model = build(seed, TINY)
-    for layer in (model.blocks.time, model.proj_out):
-        layer.w[...] = jax.random.normal(jax.random.key(seed), layer.w.shape) * 0.1
-    return model
-
-
-@pytest.mark.parametrize("guidance", [0.0, 1.0])
-def test_the_truth_is_the_guided_velocity_at_the_students_own_points(guidance: float) -> None:
-    """A student that is the teacher lacks guidance · (v − v_null), and without guidance nothing."""
+def test_the_truth_is_the_guided_velocity_at_the_students_own_points() -> None:
+    """A student that is the teacher lacks v − v_null in the early steps, and nothing in the late ones."""
     model, given, key = speaking(1), batch(3, FIRST, LAST), jax.random.key(4)
     cond = given["mel"].at[:, FIRST:LAST].set(0.0)
     fixed = sampler.fix_both(model, cond, given["tokens"], given["frames"])
@@ -39,14 +28,14 @@ def test_the_truth_is_the_guided_velocity_at_the_students_own_points(guidance: f
         own, null = (
             model.velocity(x, fixed[:, side], model.modulations(jnp.array([t, t])), given["frames"]) for side in (0, 1)
         )
-        expected.append(float(jnp.mean(jnp.square(guidance * (own - null))[:, FIRST:LAST])))
+        expected.append(float(jnp.mean(jnp.square(own - null)[:, FIRST:LAST])) if t < GUIDED_UNTIL else 0.0)
         return own
 
     start = CONFIG.noise_scale * jax.random.normal(key, cond.shape)
     list(sampler.integrate(velocity, start, sampler.time_grid(CONFIG.sampling.nfe, -1.0)))
-    found = nnx.jit(distillation_losses)(model, model, guidance, key, given)
+    found = nnx.jit(distillation_losses)(model, model, key, given)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-9)
-    assert bool((found > 1e-4).all()) == bool(guidance)
+    np.testing.assert_array_equal(found > 1e-4, [True, True, False, False])
 
 
 def test_a_student_learns_and_the_teacher_stays() -> None:

@@ -12,12 +12,13 @@ import pytest
 from flax import nnx
 
 from f5_tts_server.embedded.config import CONFIG
-from tests.training.tiny_flow import TINY, batch
+from f5_tts_server.f5 import sampler
+from tests.training.tiny_flow import TINY, batch, speaking
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.export import export_flow
 from training.fit import WARM_UP_STEPS, fresh_state, learning_rate
 from training.shards import MEL, Spoken, write_shard
-from training.train_flow import MASKED, Corpus, build, exported, flow_loss
+from training.train_flow import GUIDED_UNTIL, MASKED, Corpus, build, exported, flow_loss
 
 loss_of = nnx.jit(flow_loss)
 
@@ -38,6 +39,27 @@ def test_frames_outside_the_span_do_not_count_as_targets() -> None:
     key = jax.random.key(4)
     model = build(0, TINY)
     assert float(loss_of(model, key, given)) == pytest.approx(float(loss_of(model, key, other)), rel=1e-6)
+
+
+def test_a_guided_truth_is_moved_by_what_guidance_would_add() -> None:
+    """And not where it is late; the model here predicts no velocity, so its loss is the mean square of the truth."""
+    given, key, guide = batch(2, 16, 64), jax.random.key(5), speaking(3)
+    noise_key, time_key, _ = jax.random.split(key, 3)
+    noise = jax.random.normal(noise_key, given["mel"].shape)
+    rows = len(noise)
+    t = 1 - jnp.cos(jnp.pi / 2 * ((jax.random.uniform(time_key) + jnp.arange(rows) / rows) % 1.0))
+    x = (1 - t)[:, None, None] * noise + t[:, None, None] * given["mel"]
+    both = sampler.fix_both(guide, given["mel"].at[:, 16:64].set(0.0), given["tokens"], given["frames"])
+    strength = np.where(t < GUIDED_UNTIL / 2, 1.0, np.maximum(0.0, 2 - 2 * t / GUIDED_UNTIL))
+    assert strength.max() > 0 and strength.min() < 1, (t, strength)
+    guided, own = (
+        sampler.guided_velocity(guide, x, both, guide.modulations(t), given["frames"], jnp.asarray(cfg))
+        for cfg in (strength, np.zeros(rows))
+    )
+    truth = (given["mel"] - noise + guided - own)[:, 16:64]
+    assert float(loss_of(build(0, TINY), key, given, guide)) == pytest.approx(
+        float(jnp.mean(jnp.square(truth))), rel=1e-4
+    )
 
 
 def test_learning_rate() -> None:

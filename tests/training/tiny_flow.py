@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from f5_tts_server.embedded.config import CONFIG
-from training.train_flow import BACKBONE
+from f5_tts_server.f5.dit import DiT
+from training.train_flow import BACKBONE, build
 
 TINY = replace(BACKBONE, dim=64, depth=1, heads=1, text_dim=32, conv_layers=1)
 
@@ -24,3 +25,11 @@ def batch(seed: int, first: int, last: int) -> dict[str, jax.Array]:
         name: jnp.asarray(value)
         for name, value in zip(("mel", "tokens", "frames", "first", "last"), values, strict=True)
     }
+
+
+def speaking(seed: int) -> DiT:
+    """A model whose layers and velocity are not zero, as they are before training."""
+    model = build(seed, TINY)
+    for layer in (model.blocks.time, model.proj_out):
+        layer.w[...] = jax.random.normal(jax.random.key(seed), layer.w.shape) * 0.1
+    return model
