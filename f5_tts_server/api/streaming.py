@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from sse_starlette import ServerSentEvent
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -117,9 +118,8 @@ async def with_pings(pieces: AsyncIterator[bytes], ping: bytes | None, ping_s: f
 
 
 def sse_event(data: dict[str, Any], name: str | None = None) -> bytes:
-    """One server-sent event with a JSON object for its data, which has no line breaks."""
-    event = "" if name is None else f"event: {name}\n"
-    return f"{event}data: {json.dumps(data)}\n\n".encode()
+    """One server-sent event with a JSON object for its data."""
+    return ServerSentEvent(json.dumps(data), event=name, sep="\n").encode()
 
 
 async def wait_for_disconnect(receive: Receive) -> None:
