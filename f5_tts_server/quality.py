@@ -2,8 +2,8 @@
 
 For released models (and fine-tunes of them) `fast` is the pruned grid of seven steps that is published as comparable to 32
 (arXiv 2505.19931), `draft` the shortest such grid, `balanced` the longest, `best` the official 32 even steps; all with sway
-sampling and the official guidance. Guidance makes each step two passes. The embedded voice recommends four steps and less
-guidance, and more of either makes it worse, so that its `balanced` and `best` are the same; see its model card.
+sampling and the official guidance. Guidance makes each step two passes. The embedded voice recommends four steps of one
+pass, and more of either makes it worse, so that its `balanced` and `best` are the same; see its model card.
 """
 
 from __future__ import annotations

@@ -70,13 +70,10 @@ class Redrawer:
         times = self._times[first:]
         heard = (jnp.arange(LONGEST) < (HEARD * frames).astype(jnp.int32))[None, :, None]
         fixed = flow.fix_inputs(jnp.where(heard, mel, 0.0), flow.embed_text(tokens, frames, False))
-        unheard = flow.fix_inputs(jnp.zeros_like(mel), flow.embed_text(tokens, frames, True))
         start = (1 - times[0]) * CONFIG.noise_scale * noise + times[0] * mel
 
         def velocity(t: np.float32, x: jax.Array) -> jax.Array:
-            modulation = flow.modulations(jnp.array([t]))
-            told = flow.velocity(x, fixed, modulation, frames)
-            return told + CONFIG.sampling.cfg_strength * (told - flow.velocity(x, unheard, modulation, frames))
+            return flow.velocity(x, fixed, flow.modulations(jnp.array([t])), frames)
 
         *_, made = sampler.integrate(velocity, start, times)
         return made

@@ -25,7 +25,8 @@ CONFIG = ModelConfig(  # small enough for two CPU cores
     tokenizer=None,  # `PhonemeFrontend` times each phoneme
     mel_offset=1.0,
     mel_scale=1 / 2.2,
-    sampling=Sampling(nfe=4, cfg_strength=1.0, sway=True),
+    # No guidance: its velocity is a guided one already, see `training.train_flow`.
+    sampling=Sampling(nfe=4, cfg_strength=0.0, sway=True),
     noise_scale=0.6,
     longest=1408,  # trained on 960; a reference of 12 s leaves three seconds to speak
 )
