@@ -60,7 +60,7 @@ VOICE = "ada"
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of calls; by bucket, ascending, where they depend on it. Steps are of one row, guided."""
+    """Seconds of calls; by bucket, ascending, where they depend on it. Steps are of one row, as the voice recommends them."""
 
     buckets: tuple[int, ...]
     step: tuple[float, ...]
@@ -76,14 +76,13 @@ class Costs:
         return cls(buckets, step, prefill, take, told["vocode"])
 
 
-# The AVX2 machine, 2026-11-24. Ratios of processor time (`benchmarks.calls`), brought to seconds by what the idle server
-# took over HTTP: 0.31, 0.34 and 0.39 s to the first audio, and 20, 19 and 18 % of the audio's length to the last.
+# The AVX2 machine, idle, 2026-11-25, commit cfd87b5 (`benchmarks.calls`): one pass a step.
 AVX2 = Costs(
     buckets=(384, 608, 960, 1408),
-    step=(0.076, 0.138, 0.272, 0.494),
-    prefill=(0.0097, 0.0138, 0.0207, 0.0295),
-    take=(0.0038, 0.0038, 0.0112, 0.016),
-    vocode=0.0058,
+    step=(0.0466, 0.0846, 0.1479, 0.2755),
+    prefill=(0.0119, 0.0158, 0.0234, 0.0308),
+    take=(0.0054, 0.0135, 0.0138, 0.0142),
+    vocode=0.0104,
 )
 
 

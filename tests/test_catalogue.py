@@ -144,7 +144,7 @@ def test_what_is_left_open(tmp_path: Path) -> None:
         embedded.sampling()
         == embedded.sampling(thrifty=True)
         == embedded.sampling("best")
-        == SamplingDefaults(4, 1.0, True)
+        == SamplingDefaults(4, 0.0, True)
     )
 
     chosen = catalogue(Settings(model="F5TTS_v1_Base", quality="fast"), sampling_defaults).default

@@ -94,7 +94,7 @@ def test_a_voice_says_words_as_its_lexicon_has_them(client: httpx.Client) -> Non
 @pytest.mark.parametrize(
     ("voice", "words", "status", "param", "told"),
     [
-        (None, ["SQL"], 422, None, "dictionary"),
+        (None, ["SQL"], 422, None, "a JSON object, not a list"),
         (None, {"SQL": 5}, 422, "SQL", "string"),
         (None, {"SQL": ""}, 422, "lexicon", "'SQL'"),
         (None, {"x" * 61: "word"}, 422, "lexicon", "60"),
