@@ -124,7 +124,13 @@ class Soak:
             if one["name"].startswith("voice ") and one["name"] not in self.known.in_use:
                 await self._remove(client, "voices", f"/v1/audio/voices/{one['id']}")
         for name, lines in list(self.known.batches.items()):
-            found = (await client.get(f"/v1/batches/{name}")).json()
+            reply = await client.get(f"/v1/batches/{name}")
+            if reply.status_code == 404:  # it had ended, and made room for a new one
+                self.left["ended and made room"] += 1
+                del self.known.batches[name]
+                continue
+            reply.raise_for_status()
+            found = reply.json()
             if found["status"] in ("validating", "in_progress", "finalizing"):
                 continue
             self.left[await _end_of_batch(client, found, lines)] += 1
