@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import http.server
-import json
 import os
 import statistics
 import threading
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 import httpx
 import psutil
 
+from benchmarks.report import environment, print_last_line
 from tests.server import running
 
 TEXT = "A sentence of some words is said here. And then a second one, which is a little longer than the first one was."
@@ -73,9 +73,8 @@ def main() -> None:
     without, traced = (statistics.median(side) for side in zip(*pairs, strict=True))
     for off, on in pairs:
         print(f"{1000 * off:.1f} ms of a processor for a stream, {1000 * on:.1f} with traces: {on / off:.2f} times")
-    print(
-        json.dumps({"without_s": round(without, 5), "traced_s": round(traced, 5), "ratio": round(traced / without, 3)})
-    )
+    results = {"without_s": round(without, 5), "traced_s": round(traced, 5), "ratio": round(traced / without, 3)}
+    print_last_line("tracing", environment("opentelemetry-sdk"), results)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,17 @@ def full_disk_told() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def all_or_none(*paths: Path) -> Iterator[None]:
+    """For files that are of use only together: where what is done inside raises OSError, none of them is left."""
+    try:
+        yield
+    except OSError:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+
+
 def write_file(path: Path, data: bytes) -> None:
     """A new file. Raises OSError, FileExistsError and DiskFull among them."""
     with full_disk_told(), path.open("xb") as file:

@@ -197,8 +197,8 @@ def flow_loss(model: DiT, key: jax.Array, batch: dict[str, jax.Array], guide: Di
     else:
         drop_both = jnp.bool_(False)
         cond = jnp.where(masked, 0.0, mel)
-        both, modulation = sampler.fix_both(guide, cond, batch["tokens"], frames), guide.modulations(t)
-        told, null = (guide.velocity(x, both[:, side], modulation, frames) for side in (0, 1))
+        both = sampler.fix_both(guide, cond, batch["tokens"], frames)
+        told, null = sampler.both_velocities(guide, x, both, guide.modulations(t), frames)
         truth += guidance(t)[:, None, None] * jax.lax.stop_gradient(told - null)
     fixed = model.fix_inputs(cond, model.embed_text(batch["tokens"], frames, drop_both))
     return mean_square(model.velocity(x, fixed, model.modulations(t), frames) - truth, masked)

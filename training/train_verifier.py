@@ -20,6 +20,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
@@ -180,26 +181,19 @@ def _trained(rows: jax.Array, wrong: jax.Array, seed: int) -> dict[str, Array]:
         weights = sum(jnp.sum(jnp.square(p[name])) for name in ("hidden", "out", "direct"))
         return jnp.mean(jnp.logaddexp(0, said) - truth * said) + DECAY * weights
 
-    def stepped(number: jax.Array, state: tuple[dict[str, jax.Array], ...]) -> tuple[dict[str, jax.Array], ...]:
-        p, first, second = state
+    adam = optax.adam(lambda number: RATE * jnp.minimum(1.0, 1.5 * (1 - number / STEPS)))
+
+    def stepped(
+        number: jax.Array, state: tuple[dict[str, jax.Array], optax.OptState]
+    ) -> tuple[dict[str, jax.Array], optax.OptState]:
+        p, moments = state
         drawn = jax.random.randint(jax.random.fold_in(jax.random.key(seed), number), (BATCH,), 0, len(rows))
         gradient = jax.grad(loss)(p, rows[drawn], wrong[drawn])
-        first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)
-        second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradient)
-        rate = RATE * jnp.minimum(1.0, 1.5 * (1 - number / STEPS))
-        p = jax.tree.map(
-            lambda q, m, v: (
-                q - rate * m / (1 - 0.9 ** (number + 1.0)) / (jnp.sqrt(v / (1 - 0.999 ** (number + 1.0))) + 1e-8)
-            ),
-            p,
-            first,
-            second,
-        )
-        return p, first, second
+        updates, moments = adam.update(gradient, moments)
+        return optax.apply_updates(p, updates), moments
 
     start = jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), params)
-    zeros = jax.tree.map(jnp.zeros_like, start)
-    ended, _, _ = jax.jit(lambda: jax.lax.fori_loop(0, STEPS, stepped, (start, zeros, zeros)))()
+    ended, _ = jax.jit(lambda: jax.lax.fori_loop(0, STEPS, stepped, (start, adam.init(start))))()
     return {name: np.asarray(value, np.float32) for name, value in ended.items()}
 
 

@@ -62,6 +62,17 @@ def fix_both(backbone: Backbone, cond: jax.Array, tokens: jax.Array, frames: jax
     return jnp.stack([conditional, null], axis=1)
 
 
+def both_velocities(
+    backbone: Backbone, x: jax.Array, fixed: jax.Array, modulation: jax.Array, frames: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """v_cond and v_null, [b, n, mel] each, packed in one forward. Arguments as in `guided_velocity`."""
+    b, n, mel = x.shape
+    both = backbone.velocity(_twice(x), fixed.reshape(2 * b, n, -1), _twice(modulation), _twice(frames)).reshape(
+        b, 2, n, mel
+    )
+    return both[:, 0], both[:, 1]
+
+
 def guided_velocity(
     backbone: Backbone,
     x: jax.Array,
@@ -70,15 +81,11 @@ def guided_velocity(
     frames: jax.Array,
     cfg_strength: jax.Array,
 ) -> jax.Array:
-    """v = v_cond + cfg · (v_cond − v_null), both passes packed in one forward.
+    """v = v_cond + cfg · (v_cond − v_null).
 
     x [b, n, mel]; fixed [b, 2, n, d] from `fix_both`; modulation [b, c, d]; frames int32 [b]; cfg_strength [b].
     """
-    b, n, mel = x.shape
-    both = backbone.velocity(_twice(x), fixed.reshape(2 * b, n, -1), _twice(modulation), _twice(frames)).reshape(
-        b, 2, n, mel
-    )
-    conditional, null = both[:, 0], both[:, 1]
+    conditional, null = both_velocities(backbone, x, fixed, modulation, frames)
     return conditional + cfg_strength[:, None, None] * (conditional - null)
 
 

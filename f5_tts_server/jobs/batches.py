@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from f5_tts_server.files import replace_file
+from f5_tts_server.files import all_or_none, replace_file
 from f5_tts_server.jobs.line_file import LineFile
 from f5_tts_server.limits import structure
 
@@ -157,12 +157,9 @@ class BatchStore:
                 raise Full(f"{FILES_MAX} files are kept, which is the limit: delete one")
             now = int(time.time())
             added = StoredFile(_new_id("file-"), owner, name, purpose, len(data), now, now + kept_s)
-            try:
+            with all_or_none(*self._paths(added.id)):
                 replace_file(self.path(added.id), data, sole=True)
                 self._know(added)
-            except OSError:
-                self._delete(added.id)
-                raise
         return added
 
     def files(self, owner: str) -> list[StoredFile]:
@@ -192,12 +189,12 @@ class BatchStore:
 
     def _remove(self, file_id: str) -> None:
         if self._files.pop(file_id, None) is not None:
-            self._delete(file_id)
+            for path in self._paths(file_id):
+                path.unlink(missing_ok=True)
 
-    def _delete(self, name: str) -> None:
-        """What is known of a file or a batch, then its content: what is listed is whole."""
-        (self._folder / f"{name}.json").unlink(missing_ok=True)
-        self.path(name).unlink(missing_ok=True)
+    def _paths(self, name: str) -> tuple[Path, Path]:
+        """What is known of a file or a batch, and its content; deleted in this order, so that what is listed is whole."""
+        return self._folder / f"{name}.json", self.path(name)
 
     def _drop_expired(self) -> None:
         now = time.time()
@@ -244,13 +241,10 @@ class BatchStore:
             batch.enter("failed")
         with self._lock:
             self._make_room()
-            try:
+            with all_or_none(*self._paths(batch.id)):
                 if not faults:
                     replace_file(self.path(batch.id), data, sole=True)
                 self.save(batch)
-            except OSError:
-                self._delete(batch.id)
-                raise
             self.batches[batch.id] = batch
         return batch
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from f5_tts_server.files import full_disk_told, replace_file
+from f5_tts_server.files import all_or_none, full_disk_told, replace_file
 from f5_tts_server.voices.store import VoiceError
 
 CONSENTS_MAX = 100
@@ -57,13 +57,10 @@ class ConsentFolder:
         if len(self.list()) >= CONSENTS_MAX:
             raise ConsentsFull(f"{CONSENTS_MAX} recordings are kept, which is the limit; delete one first")
         consent = Consent(f"cons_{secrets.token_hex(8)}", name, language, int(time.time()))
-        try:
-            replace_file(self._folder / f"{consent.id}.audio", recording)
+        facts, audio = (self._folder / f"{consent.id}.{kind}" for kind in ("json", "audio"))
+        with all_or_none(facts, audio):
+            replace_file(audio, recording)
             self._keep(self._folder, consent)
-        except OSError:
-            for kind in ("json", "audio"):
-                (self._folder / f"{consent.id}.{kind}").unlink(missing_ok=True)
-            raise
         return consent
 
     def list(self) -> list[Consent]:

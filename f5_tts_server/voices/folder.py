@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from f5_tts_server.files import replace_file, sync_folder, write_file
+from f5_tts_server.files import all_or_none, replace_file, sync_folder, write_file
 from f5_tts_server.inference_types import VoiceClip
 
 logger = logging.getLogger(__name__)
@@ -123,13 +123,9 @@ class VoiceFolder:
             take = secrets.token_hex(4)
             facts = {**facts, "take": take}
             audio, transcript = (folder / _of_take(name, take) for name in (_AUDIO, _TRANSCRIPT))
-            try:
+            with all_or_none(audio, transcript):
                 write_file(audio, clip.audio)
                 write_file(transcript, clip.text.encode())
-            except OSError:
-                audio.unlink(missing_ok=True)
-                transcript.unlink(missing_ok=True)
-                raise
         replace_file(folder / _FACTS, _json(facts), sole=True)
         kept = {_of_take(name, facts.get("take")) for name in (_AUDIO, _TRANSCRIPT)}
         for path in (*folder.glob("audio*.wav"), *folder.glob("transcript*.txt")):
